@@ -1,0 +1,1 @@
+"""Values everybody speaks of: no I/O, no third-party imports."""

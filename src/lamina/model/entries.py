@@ -1,0 +1,79 @@
+"""One file-system object, and one range of an image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+Buffer = bytes | bytearray | memoryview
+
+
+class ExtentKind(IntEnum):
+    """What a range of an image holds."""
+
+    DATA = 0
+    HOLE = 1  # never written; reads as zeros
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """One byte range of an image."""
+
+    offset: int
+    length: int
+    kind: ExtentKind = ExtentKind.DATA
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+class Position(IntEnum):
+    """What one position of a fixed stream holds (spec: fixed-stream node)."""
+
+    DATA = 0
+    ZERO = 1  # was read, and every byte was zero
+    HOLE = 2  # the source said that nothing was ever written here
+    UNREAD = 3  # could not be read and no earlier content is known
+    UNREAD_KEPT = 4  # could not be read; the id is that of the last content known
+
+
+class EntryType(IntEnum):
+    """The type of a file-system object; numbers are the format's."""
+
+    DIRECTORY = 1
+    FILE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """What a file system knows of an object besides its content."""
+
+    mode: int = 0  # permission bits and set-id bits only
+    uid: int = 0
+    gid: int = 0
+    mtime_ns: int = 0  # nanoseconds since 1970, may be negative
+
+
+def whole_chunks(extents: Iterable[Extent], *, size: int, chunk_size: int) -> Iterator[tuple[int, ExtentKind]]:
+    """Say for each chunk position of an image of *size* bytes whether any byte of it is data.
+
+    *extents* are sorted and cover the image. A position is a hole only if every byte of it is.
+
+    >>> [kind.name for _, kind in whole_chunks([Extent(0, 5), Extent(5, 7, ExtentKind.HOLE)], size=12, chunk_size=4)]
+    ['DATA', 'DATA', 'HOLE']
+    """
+    position = 0
+    for extent in extents:
+        if extent.kind is ExtentKind.HOLE:
+            continue
+        first, last = extent.offset // chunk_size, (extent.end - 1) // chunk_size
+        while position < min(first, last + 1):
+            yield position, ExtentKind.HOLE
+            position += 1
+        while position <= last:
+            yield position, ExtentKind.DATA
+            position += 1
+    for rest in range(position, -(-size // chunk_size)):
+        yield rest, ExtentKind.HOLE

@@ -1,0 +1,1 @@
+"""Named immutable objects, somewhere."""
