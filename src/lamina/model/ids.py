@@ -9,7 +9,7 @@ from typing import NewType
 
 ChunkId = NewType("ChunkId", bytes)  # 32 bytes: keyed hash of the content
 PackId = NewType("PackId", bytes)  # 32 bytes: hash of the stored bytes
-SessionId = NewType("SessionId", bytes)  # 16 bytes: time of the start (6 bytes, ms) and randomness; a snapshot's id
+SessionId = NewType("SessionId", bytes)  # 16 random bytes: one run of a writer; also the id of the snapshot it makes
 RepositoryId = NewType("RepositoryId", bytes)  # 16 random bytes
 SlotId = NewType("SlotId", bytes)  # 8 random bytes: one key slot
 

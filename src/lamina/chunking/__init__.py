@@ -1,0 +1,1 @@
+"""Where a stream is cut into chunks."""

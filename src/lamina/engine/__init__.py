@@ -1,0 +1,1 @@
+"""What a backup program does, one verb a file; no database, no HTTP."""

@@ -1,0 +1,1 @@
+"""Reversible transforms of one chunk's bytes."""

@@ -1,0 +1,78 @@
+"""What one backup run saved: its record, as everybody speaks of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from lamina.model.ids import ChunkId, SessionId
+
+
+class Trust(Enum):
+    """What is known about a snapshot's content."""
+
+    FRESH = "fresh"  # stored, not compared with its source
+    VERIFIED = "verified"  # compared with its source, or scrubbed since
+    DISTRUSTED = "distrusted"  # found to differ, or to be damaged; the next backup of the name reads everything
+
+
+class Role(Enum):
+    """What a key may do; the letters' numbers are the format's (spec: roles)."""
+
+    OWNER = "owner"  # everything
+    WRITER = "writer"  # back up, deduplicate, read its own names; no content
+    STEWARD = "steward"  # prune and scrub; neither names nor content
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What a run did, in bytes."""
+
+    size: int = 0  # of all sources
+    read: int = 0  # read from the sources
+    new: int = 0  # found in no pack before, uncompressed
+    stored: int = 0  # put into packs, compressed and sealed
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One snapshot as this key sees it.
+
+    `name`, `host`, `paths`, `tags`, `note` are None or empty where the key cannot read names (`readable` is false then).
+    """
+
+    id: SessionId
+    started: datetime
+    finished: datetime
+    root: ChunkId
+    size: int  # bytes of all sources
+    partial: bool  # some of the source could not be read
+    readable: bool = True
+    name: str | None = None
+    host: str = ""
+    paths: tuple[str, ...] = ()
+    tags: frozenset[str] = frozenset()
+    note: str = ""
+    statistics: Statistics = Statistics()
+    parent: SessionId | None = None
+    trust: Trust = Trust.FRESH
+    expires: datetime | None = None
+    protected: bool = False
+    removed: bool = False
+
+    @property
+    def short_id(self) -> str:
+        """The first eight hex digits: enough in a list."""
+        return self.id.hex()[:8]
+
+
+@dataclass(frozen=True, slots=True)
+class KeySlot:
+    """One key that opens the repository."""
+
+    id: str  # hex
+    role: Role
+    label: str
+    created: datetime
+    current: bool  # the one in use now

@@ -1,0 +1,1 @@
+"""The deduplicating, encrypted format on top of any storage."""
