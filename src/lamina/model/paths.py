@@ -1,0 +1,102 @@
+"""Names and places: under which path a source is stored, what a snapshot is called, how a part of one is named. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lamina.errors import UsageError
+
+STDIN = "-"
+_SELECTOR = re.compile(r"(?P<snapshot>(?:.+@)?latest(?:~\d+)?|[0-9a-fA-F]+)(?::(?P<path>.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotPath:
+    """A snapshot, or one entry of it, as the user named it."""
+
+    snapshot: str  # still to be looked up
+    path: str | None = None  # as stored; None: all of it
+
+
+def stored_path(text: str, cwd: str) -> str:
+    """The path a source given as *text* is stored under: relative, `/`-separated, without `..`.
+
+    A relative path stays as it is; an absolute one, or one that leaves *cwd* by `..`, is stored under its absolute path.
+
+    >>> stored_path("./a.img", "/home/u"), stored_path("/dev/vg/a", "/home/u"), stored_path("../b", "/home/u")
+    ('a.img', 'dev/vg/a', 'home/b')
+    """
+    if not text or "\0" in text:
+        raise UsageError(f"{text!r} is not the path of a source")
+    path = posixpath.normpath(text)
+    if path == ".." or path.startswith("../"):
+        path = posixpath.normpath(posixpath.join(cwd, path))
+    path = path.lstrip("/")
+    if path in {"", "."}:
+        raise UsageError(f"{text!r} is a directory", hint="name the image files or devices in it")
+    return path
+
+
+def check_distinct(paths: Iterable[str]) -> None:
+    """Raise UsageError if two sources would be stored under one path, or one inside another."""
+    seen: set[str] = set()
+    for path in paths:
+        if path in seen:
+            raise UsageError(
+                f"two sources would be stored as {path!r}", hint="give one of them another path, or back it up alone"
+            )
+        seen.add(path)
+    for path in seen:
+        parent = posixpath.dirname(path)
+        while parent:
+            if parent in seen:
+                raise UsageError(f"{path!r} would be stored inside {parent!r}, which is a source too")
+            parent = posixpath.dirname(parent)
+
+
+def default_name(paths: Sequence[str], host: str) -> str:
+    """What a snapshot is called unless the user says so: the base name of the only source, otherwise the host."""
+    return posixpath.basename(paths[0]) if len(paths) == 1 else host
+
+
+def check_name(name: str) -> str:
+    """Return *name* if a snapshot may be called so. Raises: UsageError."""
+    if not name or not name.isprintable() or name != name.strip():
+        raise UsageError(
+            f"{name!r} cannot be the name of a snapshot", hint="use printable characters, without blanks around them"
+        )
+    return name
+
+
+def check_tag(tag: str) -> str:
+    """Return *tag* if a snapshot may be tagged so. Raises: UsageError."""
+    if not tag or not tag.isprintable() or "," in tag or any(letter.isspace() for letter in tag):
+        raise UsageError(f"{tag!r} cannot be a tag", hint="use printable characters without blanks and commas")
+    return tag
+
+
+def parse_snapshot_path(text: str) -> SnapshotPath:
+    """Read `SNAPSHOT` or `SNAPSHOT:PATH`.
+
+    >>> parse_snapshot_path("vm@latest~1:disk.img")
+    SnapshotPath(snapshot='vm@latest~1', path='disk.img')
+    >>> parse_snapshot_path("3fa94c01").path is None
+    True
+    """
+    match = _SELECTOR.fullmatch(text)
+    snapshot, path = (match["snapshot"], match["path"]) if match else _split(text)
+    if not snapshot:
+        raise UsageError(f"{text!r} names no snapshot", hint="write an id, latest, latest~1 or NAME@latest")
+    if path is None:
+        return SnapshotPath(snapshot)
+    path = posixpath.normpath("/" + path).lstrip("/")
+    return SnapshotPath(snapshot, path or None)
+
+
+def _split(text: str) -> tuple[str, str | None]:
+    """Cut at the first colon: for what the grammar does not know, so that the error names the snapshot alone."""
+    snapshot, colon, path = text.partition(":")
+    return snapshot, path if colon else None
