@@ -1,0 +1,48 @@
+# Everything a developer does is a target here; `make` alone lists them.
+
+VENV ?= .venv
+PYTEST_WORKERS ?= 2
+ARGS ?=
+BIN := $(VENV)/bin
+# mkfs.ext4, debugfs and losetup live where a user's PATH does not look.
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+export VENV
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs lock clean
+
+help: ## list the targets
+	@echo "Usage: make TARGET [ARGS='…']"
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 12
+
+demo: ## back up a real disk image, change it, back it up again, verify, restore, compare (KEEP=1 keeps the files)
+	@scripts/bootstrap demo
+	@$(BIN)/python scripts/demo.py $(ARGS)
+
+test: ## install what the tests need and run them all (ARGS='-k name', PYTEST_WORKERS=0 for one process)
+	@scripts/bootstrap test
+	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal $(ARGS)
+
+check: ## formatting, lints, types, layers, and that the documents tell the truth
+	@scripts/bootstrap test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/mypy scripts
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest -q tests/docs
+
+bench: ## measure against restic and borg on the same images, as ratios (ARGS passes options on)
+	@scripts/bootstrap bench
+	$(BIN)/python -m benchmarks $(ARGS)
+
+docs: ## write the generated reference pages and man pages again
+	@scripts/bootstrap test
+	$(BIN)/python scripts/reference.py $(ARGS)
+
+lock: ## solve the dependencies again and write requirements/ (ARGS=--upgrade for newer versions)
+	@scripts/lock $(ARGS)
+
+clean: ## remove the environment and every cache
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
