@@ -17,7 +17,8 @@
     │   ├── WrongPassphrase           no key slot opens with it
     │   ├── NotPermitted              the role of this key does not allow it
     │   ├── Damaged                   stored bytes are not what was stored
-    │   │   └── ChunkMissing              content that a snapshot needs is nowhere
+    │   │   ├── ChunkMissing              content that a snapshot needs is nowhere
+    │   │   └── RecordForged              a record signed by nobody who may write it
     │   ├── SessionAborted            a prune gave this session up
     │   ├── SnapshotMissing           no such snapshot, or none of that name
     │   ├── SnapshotAmbiguous         an id prefix that fits several
@@ -114,6 +115,10 @@ class Damaged(RepositoryError):
 
 class ChunkMissing(Damaged):
     """A chunk that a snapshot needs is in no pack of the index."""
+
+
+class RecordForged(Damaged):
+    """A record is not signed, or by a key whose role may not write it; it is never believed."""
 
 
 class SessionAborted(RepositoryError):

@@ -1,0 +1,41 @@
+"""Cut images at fixed places."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from lamina.errors import UsageError
+
+MIN_SIZE = 64 << 10  # smaller chunks cost more metadata than they save
+MAX_SIZE = 16 << 20  # a chunk and its copies must fit into memory many times over
+
+
+@dataclass(frozen=True, slots=True)
+class FixedChunker:
+    """Cuts a stream every *size* bytes; only the last chunk may be shorter.
+
+    >>> list(FixedChunker(65536).ranges(100000))
+    [(0, 65536), (65536, 34464)]
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if not MIN_SIZE <= self.size <= MAX_SIZE or self.size & (self.size - 1):
+            raise UsageError(
+                f"a chunk size of {self.size} bytes is not possible", hint="a power of two from 64KiB to 16MiB"
+            )
+
+    def count(self, total: int) -> int:
+        """How many chunks a stream of *total* bytes has."""
+        return -(-total // self.size)
+
+    def length(self, position: int, total: int) -> int:
+        """How long the chunk at *position* of a stream of *total* bytes is."""
+        return min(self.size, total - position * self.size)
+
+    def ranges(self, total: int) -> Iterator[tuple[int, int]]:
+        """Offset and length of every chunk."""
+        for position in range(self.count(total)):
+            yield position * self.size, self.length(position, total)
