@@ -38,7 +38,7 @@ bench: ## measure against restic and borg on the same images, as ratios (ARGS pa
 
 docs: ## write the generated reference pages and man pages again
 	@scripts/bootstrap test
-	$(BIN)/python scripts/reference.py $(ARGS)
+	$(BIN)/python scripts/generate_reference.py $(ARGS)
 
 lock: ## solve the dependencies again and write requirements/ (ARGS=--upgrade for newer versions)
 	@scripts/lock $(ARGS)
