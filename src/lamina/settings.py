@@ -49,7 +49,7 @@ class Profile:
     )
     cache_dir: str | None = _key("where the cache is kept; it may be deleted at any time", default=None)
     compression: str | None = _key(f"how hard to compress: {', '.join(COMPRESSIONS)}", default=None)
-    limit_upload: int | None = _key("most bytes sent a second, for example `\"10MiB\"`", default=None)
+    limit_upload: int | None = _key('most bytes sent a second, for example `"10MiB"`', default=None)
     limit_download: int | None = _key("most bytes fetched a second", default=None)
 
 
@@ -181,7 +181,7 @@ def read_settings_file(path: Path | None) -> SettingsFile:
         return SettingsFile()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the settings file {path} cannot be read: {error}") from error
-    import tomllib  # noqa: PLC0415 - most calls that answer at once have no settings file
+    import tomllib
 
     try:
         document = tomllib.loads(text)
@@ -274,7 +274,7 @@ def _command(table: Mapping[str, Any], path: Path) -> tuple[str, ...]:
 
 def split_command(text: str, where: str) -> tuple[str, ...]:
     """Split a command into words as a shell would, without ever running one. Raises: UsageError."""
-    import shlex  # noqa: PLC0415 - only where a command is configured
+    import shlex
 
     try:
         words = tuple(shlex.split(text))
@@ -314,10 +314,10 @@ def read_passphrase_file(path: Path, warn: Callable[[str], None]) -> Secret:
 
 def _run_passphrase_command(command: tuple[str, ...]) -> Secret:
     """The command's standard output, less one newline; it may use the terminal."""
-    import subprocess  # noqa: PLC0415 - only where a command is configured
+    import subprocess
 
     try:
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)  # noqa: S603 - the user's own command
+        done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     except OSError as error:
         raise UsageError(f"the passphrase command {command[0]!r} cannot be run: {error.strerror}") from error
     if done.returncode:

@@ -46,7 +46,9 @@ def parse_rate(text: str) -> int:
     try:
         rate = parse_size(text.strip().removesuffix("/s"))
     except UsageError as error:
-        raise UsageError(f"{text!r} is not a rate", hint="write bytes a second, for example 10MiB or 10MiB/s") from error
+        raise UsageError(
+            f"{text!r} is not a rate", hint="write bytes a second, for example 10MiB or 10MiB/s"
+        ) from error
     if rate == 0:
         raise UsageError("a rate of 0 would never finish", hint="leave the limit out to go at full speed")
     return rate
@@ -98,7 +100,7 @@ def format_size(size: float) -> str:
     value, unit = float(size), "B"
     for unit in ("KiB", "MiB", "GiB", "TiB", "PiB"):  # noqa: B007 - the last unit is used after the loop
         value /= KIB
-        if value < 1023.95:  # noqa: PLR2004 - more would be written as 1024.0
+        if value < 1023.95:
             break
     return f"{value:.1f} {unit}"
 
@@ -109,9 +111,9 @@ def format_duration(seconds: float) -> str:
     >>> format_duration(0.04), format_duration(12.34), format_duration(75), format_duration(7325)
     ('0.0 s', '12.3 s', '1 min 15 s', '2 h 2 min')
     """
-    if seconds < 59.95:  # noqa: PLR2004 - more would be written as 60.0 s
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    if whole < 3600:  # noqa: PLR2004 - an hour
+    if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"

@@ -1,0 +1,132 @@
+"""What the JSON events hold (docs/reference/json.md): reports and records as plain documents. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from lamina.engine.backup import BackupReport, Coverage, Difference
+from lamina.engine.restore import RestorePlan, RestoreReport
+from lamina.engine.verify import Problem, VerifyReport
+from lamina.model.snapshots import KeySlot, Snapshot
+from lamina.storage.probe import ProbeReport
+
+Document = dict[str, Any]  # the edge: what json.dumps takes
+
+
+def time_text(moment: datetime | None) -> str | None:
+    """ISO 8601 in UTC, ending in `Z`."""
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z") if moment else None
+
+
+def differences(items: Iterable[Difference]) -> list[Document]:
+    return [{"path": one.path, "offset": one.offset, "length": one.length, "reason": one.reason} for one in items]
+
+
+def _coverage(coverage: Coverage) -> Document:
+    return {
+        "mode": coverage.mode.value,
+        "share": round(coverage.share, 6),
+        "compared_bytes": coverage.compared,
+        "of_bytes": coverage.of,
+        "differences": differences(coverage.differences),
+    }
+
+
+def backup_document(report: BackupReport, *, name: str, dry_run: bool) -> Document:
+    return {
+        "snapshot": report.snapshot.hex() if report.snapshot else None,
+        "name": name,
+        "dry_run": dry_run,
+        "size": report.statistics.size,
+        "read_bytes": report.statistics.read,
+        "new_bytes": report.statistics.new,
+        "stored_bytes": report.statistics.stored,
+        "duration_s": round(report.duration.total_seconds(), 3),
+        "parent": report.parent.hex() if report.parent else None,
+        "coverage": _coverage(report.coverage),
+        "unread": differences(report.unread),
+        "changed_while_read": list(report.changed_while_read),
+        "hints_untrusted": list(report.hints_untrusted),
+        "notes": list(report.notes),
+    }
+
+
+def restore_document(plan: RestorePlan, report: RestoreReport | None) -> Document:
+    """*report* is None for a dry run."""
+    document: Document = {
+        "snapshot": plan.snapshot.id.hex(),
+        "dry_run": report is None,
+        "items": [{"path": item.path, "size": item.size, "target": item.target} for item in plan.items],
+        "size": plan.size,
+    }
+    if report is not None:
+        document |= {
+            "written_bytes": report.written,
+            "kept_bytes": report.kept,
+            "duration_s": round(report.duration.total_seconds(), 3),
+            "verified": report.verified,
+            "unread": differences(report.unread),
+        }
+    return document
+
+
+def _problems(problems: Iterable[Problem]) -> list[Document]:
+    return [{"object": one.object, "what": one.what, "snapshots": list(one.snapshots)} for one in problems]
+
+
+def verify_document(report: VerifyReport) -> Document:
+    return {
+        "objects": report.objects,
+        "bytes_read": report.read,
+        "chunks": report.chunks,
+        "snapshots": report.snapshots,
+        "duration_s": round(report.duration.total_seconds(), 3),
+        "problems": _problems(report.problems),
+        "warnings": _problems(report.warnings),
+        "limits": list(report.limits),
+    }
+
+
+def snapshot_document(snapshot: Snapshot) -> Document:
+    return {
+        "id": snapshot.id.hex(),
+        "name": snapshot.name,
+        "host": snapshot.host,
+        "paths": list(snapshot.paths),
+        "tags": sorted(snapshot.tags),
+        "note": snapshot.note,
+        "started": time_text(snapshot.started),
+        "finished": time_text(snapshot.finished),
+        "size": snapshot.size,
+        "read_bytes": snapshot.statistics.read,
+        "new_bytes": snapshot.statistics.new,
+        "stored_bytes": snapshot.statistics.stored,
+        "parent": snapshot.parent.hex() if snapshot.parent else None,
+        "partial": snapshot.partial,
+        "trust": snapshot.trust.value,
+        "expires": time_text(snapshot.expires),
+        "protected": snapshot.protected,
+        "removed": snapshot.removed,
+        "readable": snapshot.readable,
+    }
+
+
+def key_document(slot: KeySlot) -> Document:
+    return {
+        "id": slot.id,
+        "role": slot.role.value,
+        "label": slot.label,
+        "created": time_text(slot.created),
+        "current": slot.current,
+    }
+
+
+def probe_document(report: ProbeReport) -> Document:
+    return {
+        "suitable": report.suitable,
+        "checks": [
+            {"name": one.name, "ok": one.ok, "required": one.required, "detail": one.detail} for one in report.checks
+        ],
+    }

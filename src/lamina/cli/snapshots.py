@@ -1,0 +1,219 @@
+"""`lamina snapshots`, `show`, `tag`, `forget`, `unforget`: look at snapshots and change what is known about them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lamina.cli import exit_codes
+from lamina.cli.arguments import Verbs
+from lamina.cli.restore import SELECTOR_HELP
+from lamina.cli.text import format_time, pairs, table
+from lamina.errors import UsageError
+from lamina.model.paths import check_tag, parse_snapshot_path
+from lamina.model.quantities import format_size
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from lamina.cli.call import Call
+    from lamina.engine.restore import RestoreItem
+    from lamina.model.snapshots import Snapshot
+    from lamina.repository.repository import Repository
+
+
+def add_to(verbs: Verbs) -> None:
+    _add_looking(verbs)
+    _add_changing(verbs)
+
+
+def _add_looking(verbs: Verbs) -> None:
+    listing = verbs.add(
+        "snapshots",
+        summary="list snapshots, oldest first",
+        examples=("lamina snapshots", "lamina snapshots --name mail --tag daily", "lamina snapshots --json"),
+        run=run_snapshots,
+    )
+    listing.add_argument("--name", metavar="NAME", help="only snapshots of this name")
+    listing.add_argument(
+        "--tag", metavar="TAG", action="append", default=[], dest="tags", help="only with this tag; may be repeated"
+    )
+    listing.add_argument("--removed", action="store_true", help="also those that were forgotten and not yet pruned")
+    show = verbs.add(
+        "show",
+        summary="show everything known about a snapshot",
+        examples=("lamina show latest", "lamina show mail@latest~1"),
+        run=run_show,
+    )
+    show.add_argument("snapshot", metavar="SNAPSHOT", help=SELECTOR_HELP)
+
+
+def _add_changing(verbs: Verbs) -> None:
+    tag = verbs.add(
+        "tag",
+        summary="add and remove tags of snapshots",
+        examples=("lamina tag latest --add before-upgrade", "lamina tag 3fa94c01 77aa01c2 --remove daily --add weekly"),
+        run=run_tag,
+        repeated="snapshots",
+    )
+    tag.add_argument("--add", metavar="TAG", action="append", default=[], dest="added", help="may be repeated")
+    tag.add_argument("--remove", metavar="TAG", action="append", default=[], dest="gone", help="may be repeated")
+    forget = verbs.add(
+        "forget",
+        summary="remove snapshots",
+        about="Their space is kept until a prune, and `lamina unforget` takes it back until then.",
+        examples=("lamina forget 3fa94c01", "lamina forget --dry-run mail@latest~7"),
+        run=run_forget,
+        repeated="snapshots",
+    )
+    forget.add_argument("-n", "--dry-run", action="store_true", help="say which ones, and remove nothing")
+    unforget = verbs.add(
+        "unforget",
+        summary="take back what forget removed",
+        examples=("lamina snapshots --removed", "lamina unforget 3fa94c01"),
+        run=run_unforget,
+        repeated="snapshots",
+    )
+    for parser in (tag, forget, unforget):
+        parser.add_argument("snapshots", metavar="SNAPSHOT", nargs="+", help=SELECTOR_HELP)
+
+
+def run_snapshots(call: Call) -> int:
+    from lamina.cli.documents import snapshot_document
+
+    wanted = set(call.arguments.tags)
+    with call.repository() as (repository, _):
+        found = [
+            one
+            for one in repository.snapshots(removed=call.arguments.removed)
+            if wanted <= one.tags and call.arguments.name in {None, one.name}
+        ]
+    for one in found:
+        call.output.event("snapshot", **snapshot_document(one))
+    call.output.report("snapshots", {"count": len(found)}, _table(found) if found else ["no snapshots"])
+    return exit_codes.DONE
+
+
+def _table(snapshots: Sequence[Snapshot]) -> list[str]:
+    header = ["ID", "TIME", "NAME", "SIZE", "STORED", "TAGS", "STATE"]
+    rows = [
+        [
+            one.short_id,
+            format_time(one.finished),
+            one.name if one.name is not None else "(not readable)",
+            format_size(one.size),
+            format_size(one.statistics.stored),
+            ",".join(sorted(one.tags)),
+            state_of(one),
+        ]
+        for one in snapshots
+    ]
+    return table(header, rows, right=["SIZE", "STORED"])
+
+
+def state_of(snapshot: Snapshot) -> str:
+    """What a person should know about a snapshot, in few words."""
+    words = [snapshot.trust.value]
+    words += ["partial"] if snapshot.partial else []
+    words += ["protected"] if snapshot.protected else []
+    words += ["removed"] if snapshot.removed else []
+    return ",".join(words)
+
+
+def run_show(call: Call) -> int:
+    from lamina.cli.documents import snapshot_document
+    from lamina.engine.restore import plan_restore
+    from lamina.errors import NotPermitted
+
+    with call.repository() as (repository, _):
+        snapshot = find(repository, call.arguments.snapshot, removed=True)
+        items: tuple[RestoreItem, ...] | None
+        try:
+            items = plan_restore(repository, snapshot, None, ".", is_directory=True).items
+        except NotPermitted:  # a writer knows the paths of its own snapshots, a steward not even these
+            items = None
+    document = snapshot_document(snapshot)
+    if items is not None:
+        document["entries"] = [{"path": item.path, "size": item.size} for item in items]
+    call.output.report("show", document, _details(snapshot, items))
+    return exit_codes.DONE
+
+
+def _details(snapshot: Snapshot, items: tuple[RestoreItem, ...] | None) -> list[str]:
+    done = snapshot.statistics
+    lines = pairs(
+        [
+            ("snapshot", snapshot.id.hex()),
+            ("name", snapshot.name if snapshot.name is not None else "(this key cannot read it)"),
+            ("host", snapshot.host),
+            ("started", format_time(snapshot.started)),
+            ("finished", format_time(snapshot.finished)),
+            ("size", format_size(snapshot.size)),
+            ("read", format_size(done.read)),
+            ("new", format_size(done.new)),
+            ("stored", format_size(done.stored)),
+            ("parent", snapshot.parent.hex() if snapshot.parent else ""),
+            ("tags", ", ".join(sorted(snapshot.tags))),
+            ("expires", format_time(snapshot.expires) if snapshot.expires else ""),
+            ("state", state_of(snapshot)),
+            ("note", snapshot.note),
+        ]
+    )
+    if items is None:
+        return [*lines, *(["", *table(["PATH"], [[path] for path in snapshot.paths])] if snapshot.paths else [])]
+    rows = [[format_size(item.size), item.path] for item in items]
+    return [*lines, "", *table(["SIZE", "PATH"], rows, right=["SIZE"])]
+
+
+def find(repository: Repository, text: str, *, removed: bool = False) -> Snapshot:
+    """The snapshot that *text* names. Raises: UsageError if it names an entry; SnapshotMissing, SnapshotAmbiguous."""
+    wanted = parse_snapshot_path(text)
+    if wanted.path is not None:
+        raise UsageError(f"{text!r} names an entry, where a whole snapshot is meant", hint=f"write {wanted.snapshot}")
+    return repository.find_snapshot(wanted.snapshot, removed=removed)
+
+
+def _find_all(repository: Repository, texts: Sequence[str], *, removed: bool = False) -> list[Snapshot]:
+    """All of them before anything is changed, each once, in the order given."""
+    return list({one.id: one for one in (find(repository, text, removed=removed) for text in texts)}.values())
+
+
+def run_tag(call: Call) -> int:
+    from lamina.cli.documents import snapshot_document
+
+    added, gone = ([check_tag(tag) for tag in tags] for tags in (call.arguments.added, call.arguments.gone))
+    if not added and not gone:
+        raise UsageError("no tag was named", hint="give --add TAG or --remove TAG")
+    with call.repository() as (repository, _):
+        found = _find_all(repository, call.arguments.snapshots)
+        changed = [repository.edit(one, add_tags=added, remove_tags=gone) for one in found]
+    document = {"snapshots": [snapshot_document(one) for one in changed]}
+    lines = [f"{one.short_id}  {one.name}  tags: {', '.join(sorted(one.tags)) or 'none'}" for one in changed]
+    call.output.report("tag", document, lines)
+    return exit_codes.DONE
+
+
+def run_forget(call: Call) -> int:
+    dry_run: bool = call.arguments.dry_run
+    with call.repository() as (repository, _):
+        found = _find_all(repository, call.arguments.snapshots)
+        if not dry_run:
+            for one in found:
+                repository.forget(one)
+    lines = [f"{'would forget' if dry_run else 'forgot'} {one.short_id}  {one.name}" for one in found]
+    call.output.report("forget", {"dry_run": dry_run, "snapshots": [one.id.hex() for one in found]}, lines)
+    if not dry_run:
+        call.output.note("take it back with `lamina unforget ID`, until a prune")
+    return exit_codes.DONE
+
+
+def run_unforget(call: Call) -> int:
+    with call.repository() as (repository, _):
+        found = _find_all(repository, call.arguments.snapshots, removed=True)
+        for one in found:
+            if not one.removed:
+                raise UsageError(f"snapshot {one.short_id} was not forgotten", hint="see: lamina snapshots --removed")
+        for one in found:
+            repository.unforget(one)
+    lines = [f"took back {one.short_id}  {one.name}" for one in found]
+    call.output.report("unforget", {"snapshots": [one.id.hex() for one in found]}, lines)
+    return exit_codes.DONE
