@@ -1,0 +1,1 @@
+"""Public test kit: contract suites and doubles for authors of plug-ins."""
