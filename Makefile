@@ -25,12 +25,10 @@ test: ## install what the tests need and run them all (ARGS='-k name', PYTEST_WO
 
 check: ## formatting, lints, types, layers, and that the documents tell the truth
 	@scripts/bootstrap test
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/mypy scripts
-	$(BIN)/lint-imports --no-logo
-	$(BIN)/pytest -q tests/docs
+	@failed=; for command in "ruff check ." "ruff format --check ." mypy "mypy scripts" "lint-imports --no-logo" \
+		"pytest -q tests/docs"; do \
+		echo "$$command"; $(BIN)/$$command || failed="$$failed, $$command"; \
+	done; if [ -n "$$failed" ]; then echo "make check: failed$$failed" >&2; exit 1; fi
 
 bench: ## measure against restic and borg on the same images, as ratios (ARGS passes options on)
 	@scripts/bootstrap bench

@@ -20,7 +20,7 @@ HOST_APT = re.compile(r"Acquire::(https?|Check|Retries|ForceIPv)", re.IGNORECASE
 
 @dataclass(frozen=True)
 class MinimalDebian:
-    """A root file system made by debootstrap, with the checkout in /root/lamina."""
+    """A root file system made by debootstrap, with the checkout in /srv/lamina."""
 
     root: Path
 
@@ -31,7 +31,7 @@ class MinimalDebian:
         for place in _local_mirrors():
             inside = shlex.quote(f"{self.root}{place}")
             mounts.append(f"mkdir -p {inside} && mount --bind -o ro {shlex.quote(place)} {inside}")
-        inner = shlex.quote(f"cd /root/lamina && {command}")
+        inner = shlex.quote(f"cd /srv/lamina && {command}")
         script = " && ".join([*mounts, f"exec /usr/sbin/chroot {folder} /bin/sh -c {inner}"])
         return subprocess.run(
             ["unshare", "--mount", "sh", "-c", script],
@@ -58,7 +58,7 @@ def minimal_debian(folder: Path) -> Iterator[MinimalDebian]:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, f"debootstrap failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
         _copy_settings(root)
-        _copy_checkout(root / "root/lamina")
+        _copy_checkout(root / "srv/lamina")
         yield MinimalDebian(root)
     finally:
         shutil.rmtree(root, ignore_errors=True)
