@@ -63,7 +63,7 @@ class Demo:
         self.back_up("first backup")
         self.change_image()
         self.back_up("second backup")
-        print("\n" + self.lamina("snapshots").rstrip())
+        print(self.lamina("snapshots").rstrip())
         self.verify()
         self.bring_back("latest~1", self.original)
         self.bring_back("latest", self.image)
@@ -96,6 +96,7 @@ class Demo:
             f"{title}: read {size_text(read)} in {duration:.1f} s ({speed_text(read, duration)}), "
             f"{size_text(report['new_bytes'])} of it new, stored as {size_text(report['stored_bytes'])}"
         )
+        say(f"{float(report['coverage']['share']):.0%} of it was then read again and compared with what is stored")
         say(f"the repository now takes {size_text(allocated(self.workplace / 'repository'))}")
 
     def verify(self) -> None:
