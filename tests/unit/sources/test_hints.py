@@ -7,13 +7,13 @@ import json
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lamina.errors import HintsInvalid
 from lamina.sources.hints import ChangedRanges, Claim, Range, parse_rbd_diff
 
-SIZE = 200
+SIZE = 40  # small, so that ranges meet the edges of chunks often
 
 
 def ranges():
@@ -61,7 +61,9 @@ def test_ranges_are_sorted_and_do_not_touch(listed):
         assert all(one.length > 0 for one in found)
 
 
-@given(entries(), st.integers(1, 50), st.integers(1, SIZE + 20))
+@example([{"offset": 0, "length": 9, "exists": False}], 10, SIZE)  # all but the last byte of a chunk
+@example([{"offset": 1, "length": 9, "exists": False}], 10, SIZE)  # all but the first
+@given(entries(), st.integers(1, 12), st.integers(1, SIZE + 5))
 def test_positions_say_of_each_chunk_what_its_bytes_say(listed, chunk_size, size):
     hints = parse_rbd_diff(json.dumps(listed).encode(), size=SIZE)
     changed, zeroed = bytes_of(hints.changed), bytes_of(hints.zeroed)
