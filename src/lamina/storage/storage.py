@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from lamina.errors import ObjectExists
+from lamina.errors import ObjectExists, ObjectMissing, StorageUnavailable
 from lamina.model.entries import Buffer
 
 Parts = Sequence[Buffer]  # one object's bytes in order, not yet joined
@@ -23,8 +23,9 @@ class StoredObject:
 
 
 class Storage(Protocol):
-    """A flat store of write-once objects, named by `/`-separated ASCII paths.
+    """A flat store of write-once objects, named by `/`-separated ASCII paths (see `lamina.storage.names`).
 
+    No object is named like the folder of another: what then happens differs from storage to storage.
     Every implementation promises:
 
     - atomic: an object is absent or whole, never half-written;
@@ -74,7 +75,14 @@ class Storage(Protocol):
 def settle(storage: Storage, name: str, parts: Parts) -> None:
     """Decide a `put` that met an object of its name, or whose answer was lost: read what is there now.
 
-    Equal bytes mean that the put is done. Raises: ObjectExists if they are others; any error of reading as it is.
+    Equal bytes mean that the put is done. Raises: ObjectExists if they are others; StorageUnavailable if the name is
+    free by now, so that the put may be tried again; any other error of reading as it is.
     """
-    if storage.get(name) != b"".join(parts):
+    try:
+        found = storage.get(name)
+    except ObjectMissing as error:
+        raise StorageUnavailable(
+            f"{name} in {storage.address} was there and is gone again", hint="try again: the name is free"
+        ) from error
+    if found != b"".join(parts):
         raise ObjectExists(f"{name} in {storage.address} already holds other bytes; they were not touched")

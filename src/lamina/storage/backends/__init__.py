@@ -1,0 +1,1 @@
+"""The places a repository can lie in: one file a place, found by plug-in name."""

@@ -1,0 +1,75 @@
+"""The system calls under `local`: durable writes, and what their errors mean."""
+
+from __future__ import annotations
+
+import errno
+import os
+
+from lamina.errors import StorageDenied, StorageError, StorageFull, StorageUnavailable, StorageUnsuitable
+from lamina.storage.storage import Parts
+
+_VECTOR = min(os.sysconf("SC_IOV_MAX"), 1024)  # buffers one writev takes
+_LARGE = 1 << 20  # bytes; smaller objects are read again soon and may stay in the page cache
+
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENODEV, errno.ENXIO}
+
+
+def write_durably(descriptor: int, parts: Parts) -> None:
+    """Write the joined *parts* and wait until the disk has them; large ones are let go from the page cache."""
+    views = [memoryview(part).cast("B") for part in parts if len(part)]
+    size = sum(len(view) for view in views)
+    first = 0
+    while first < len(views):
+        written = os.writev(descriptor, views[first : first + _VECTOR])
+        while first < len(views) and written >= len(views[first]):
+            written -= len(views[first])
+            first += 1
+        if written:
+            views[first] = views[first][written:]
+    os.fsync(descriptor)
+    if size >= _LARGE and hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def fsync_directory(descriptor: int) -> None:
+    """Make the names in a directory survive a power cut."""
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # some network file systems cannot, and write names through anyway (fsync(2): EINVAL)
+        if error.errno not in {errno.EINVAL, errno.ENOTSUP}:
+            raise
+
+
+def make_root(path: str, mode: int) -> None:
+    """Make a directory and those above it where missing, each to survive a power cut."""
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(path)
+    make_root(above, 0o777)  # the umask decides for directories that are not ours
+    try:
+        os.mkdir(path, mode)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+    descriptor = os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fsync_directory(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def explain(error: OSError, what: str) -> StorageError:
+    """The error of ours that says what an OSError means for a storage."""
+    message = f"{what}: {error.strerror}"
+    if error.errno in _FULL:
+        return StorageFull(message, hint="make room on the disk, or raise the quota; what was stored stays valid")
+    if error.errno in _DENIED:
+        return StorageDenied(message, hint="check the owner and the permissions of the directory")
+    if error.errno in _PASSING:
+        return StorageUnavailable(message, hint="check the disk or the network share (see dmesg)")
+    if error.errno in {errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}:
+        return StorageUnsuitable(message, hint="the file system must have hard links")
+    return StorageError(message)
