@@ -1,0 +1,107 @@
+"""Try again what may well succeed the next time."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from lamina.errors import ObjectTruncated, StorageError, StorageUnavailable
+from lamina.model.operation import Operation
+from lamina.model.quantities import format_duration
+from lamina.storage.storage import Parts, Storage, StoredObject
+from lamina.storage.waiting import wait
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often and how long to try.
+
+    Waits are drawn at random between zero and a bound that doubles each time ("full jitter"), so that many clients do
+    not come back to a recovering server all at once. The defaults give up after about two minutes of waiting.
+    """
+
+    tries: int = 12  # in all, for an answer that did not come
+    tries_if_truncated: int = (
+        3  # in all: a broken connection gives other bytes the next time, a damaged object does not
+    )
+    first_wait_s: float = 0.5
+    longest_wait_s: float = 30.0
+
+    def bound_s(self, failures: int) -> float:
+        """The longest wait after that many failures.
+
+        >>> [Patience().bound_s(n) for n in (1, 2, 3, 20)]
+        [0.5, 1.0, 2.0, 30.0]
+        """
+        return min(self.longest_wait_s, self.first_wait_s * 2.0 ** min(failures - 1, 30))
+
+
+class Retrying:
+    """A storage that repeats a call which met `StorageUnavailable` or `ObjectTruncated`.
+
+    A `put` whose answer was lost is put again: the storage's own promise ("once") then settles it by reading, and equal
+    bytes mean that it is done. A listing is collected first, so that nothing is shown twice. The last error is raised as
+    it is; `Stopped` comes instead of another try once the operation's stop button is pressed.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        operation: Operation,
+        *,
+        patience: Patience | None = None,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        self._storage = storage
+        self._operation = operation
+        self._patience = patience or Patience()
+        self._draw = draw  # 0.0-1.0
+
+    @property
+    def address(self) -> str:
+        return self._storage.address
+
+    def put(self, name: str, parts: Parts) -> None:
+        self._persist(f"put {name}", lambda: self._storage.put(name, parts))
+
+    def get(self, name: str) -> bytes:
+        return self._persist(f"get {name}", lambda: self._storage.get(name))
+
+    def get_range(self, name: str, offset: int, length: int) -> bytes:
+        return self._persist(f"get {name}", lambda: self._storage.get_range(name, offset, length))
+
+    def stat(self, name: str) -> StoredObject:
+        return self._persist(f"stat {name}", lambda: self._storage.stat(name))
+
+    def objects(self, prefix: str = "") -> Iterator[StoredObject]:
+        return iter(self._persist(f"list {prefix or 'everything'}", lambda: list(self._storage.objects(prefix))))
+
+    def delete(self, name: str) -> None:
+        self._persist(f"delete {name}", lambda: self._storage.delete(name))
+
+    def close(self) -> None:
+        self._storage.close()
+
+    def _persist(self, what: str, call: Callable[[], T]) -> T:
+        failures = 0
+        while True:
+            try:
+                return call()
+            except (StorageUnavailable, ObjectTruncated) as error:
+                failures += 1
+                if failures >= self._tries(error):
+                    raise
+                wait_s = self._draw() * self._patience.bound_s(failures)
+                self._operation.progress.message(
+                    f"{error.message}; try {failures + 1} of {self._tries(error)} to {what} "
+                    f"in {format_duration(wait_s)}"
+                )
+                wait(self._operation.clock, wait_s, self._operation.stop)
+                self._operation.check_stop()
+
+    def _tries(self, error: StorageError) -> int:
+        return self._patience.tries_if_truncated if isinstance(error, ObjectTruncated) else self._patience.tries
