@@ -16,7 +16,7 @@ STOPPED = 130
 # 3, 10, 12 and 130 mean what they mean in restic, so that scripts move over.
 MEANINGS = {
     DONE: "done",
-    FAILED: "failed; nothing is half done: what was stored is used by the next run",
+    FAILED: "failed, or `verify` found damage; what was stored is used by the next run",
     USAGE: "what was asked for makes no sense; nothing was done",
     PARTIAL: "done, but part of the source could not be read (now, or when the snapshot was made)",
     DISTRUSTED: "done, but the snapshot differs from its source; it is marked distrusted",
