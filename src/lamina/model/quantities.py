@@ -14,11 +14,11 @@ GIB = 1 << 30
 
 _BINARY = {"": 1, "k": KIB, "m": MIB, "g": GIB, "t": 1 << 40, "p": 1 << 50}
 _DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
-_SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,9})?)\s*([kmgtp]?)(i?b?)", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([kmgtp]?)(i?b?)", re.IGNORECASE)
 
 _DAYS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
-_DURATION = re.compile(r"(?:\d{1,6}[hdwy])+", re.IGNORECASE)
-_DURATION_PART = re.compile(r"(\d+)([hdwy])", re.IGNORECASE)
+_DURATION = re.compile(r"(?:[0-9]{1,6}[hdwy])+", re.IGNORECASE)
+_DURATION_PART = re.compile(r"([0-9]+)([hdwy])", re.IGNORECASE)
 
 
 def parse_size(text: str) -> int:
@@ -31,10 +31,7 @@ def parse_size(text: str) -> int:
     if match is None or (match[3].lower() == "i" or (match[3].lower() == "ib" and not match[2])):
         raise UsageError(f"{text!r} is not a size", hint="write for example 4MiB, 512k or 1048576")
     units = _DECIMAL if match[3].lower() == "b" else _BINARY
-    size = Decimal(match[1]) * units[match[2].lower()]
-    if size != int(size):
-        raise UsageError(f"{text!r} is not a whole number of bytes")
-    return int(size)
+    return int(Decimal(match[1]) * units[match[2].lower()])
 
 
 def parse_rate(text: str) -> int:
