@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
@@ -38,6 +39,11 @@ _CROCKFORD = str.maketrans("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", "0123456789ABCDEF
 _STANDARD = str.maketrans("0123456789ABCDEFGHJKMNPQRSTVWXYZ", "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567")
 _MISREAD = str.maketrans("ILO", "110")  # Crockford: letters that people write for digits
 _CHECK_SIZE = 3  # bytes; 35 bytes are exactly 56 letters
+
+
+def new_root() -> bytes:
+    """32 fresh random bytes: all a repository's keys come from them."""
+    return os.urandom(32)
 
 
 def format_recovery_key(root: bytes) -> str:

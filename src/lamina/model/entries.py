@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
+from lamina.model.ids import ChunkId
+
 Buffer = bytes | bytearray | memoryview
 
 
@@ -54,6 +56,31 @@ class Metadata:
     uid: int = 0
     gid: int = 0
     mtime_ns: int = 0  # nanoseconds since 1970, may be negative
+
+
+@dataclass(frozen=True, slots=True)
+class FixedContent:
+    """A stream cut at fixed places: a disk image."""
+
+    size: int
+    chunk_size: int
+    position: Position  # the only chunk, or the root of the tree of nodes
+    id: ChunkId | None  # None for a zero, a hole or an unread chunk
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file-system object in a snapshot: a directory with a child node, or a file with content."""
+
+    name: bytes  # the last component of its path
+    type: EntryType
+    metadata: Metadata = Metadata()
+    content: FixedContent | None = None
+    child: ChunkId | None = None
+
+    @property
+    def size(self) -> int:
+        return self.content.size if self.content is not None else 0
 
 
 def whole_chunks(extents: Iterable[Extent], *, size: int, chunk_size: int) -> Iterator[tuple[int, ExtentKind]]:

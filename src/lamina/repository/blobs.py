@@ -39,7 +39,7 @@ class ChunkNamer:
 
     def __init__(self, id_key: bytes) -> None:
         self._data_key = derive(id_key, "lamina/1 data")
-        self._node_keys = {
+        self._node_keys: dict[BlobKind, bytes] = {
             kind: derive(id_key, "lamina/1 node", bytes([kind])) for kind in BlobKind if kind is not BlobKind.DATA
         }
 

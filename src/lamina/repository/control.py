@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -129,9 +129,9 @@ class ControlRecords:
             name, kind, decode_record(plain, kinds[kind], name=name), bytes(body), signer, data[-HASH_SIZE:]
         )
 
-    def numbered(self, folder: str, kind: Kind, structure: type[Structure]) -> Iterator[Signed[Structure]]:
-        """The believed records of a numbered series, in order; forged ones are left out."""
-        for name in sorted(found.name for found in self._storage.objects(folder + "/")):
+    def numbered(self, names: Iterable[str], kind: Kind, structure: type[Structure]) -> Iterator[Signed[Structure]]:
+        """The believed records among the *names* of a numbered series, in order; forged ones are left out."""
+        for name in sorted(name for name in names if name.rpartition("/")[2].isdecimal()):
             try:
                 yield self.read(name, kind, structure)
             except RecordForged:

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+from lamina.chunking.chunker import FixedChunker
+from lamina.crypto.certificates import owner_certificate
+from lamina.crypto.keys import OWNER_SLOT, KeyBundle
+from lamina.crypto.passphrases import format_recovery_key, new_root
+from lamina.errors import Damaged, NotPermitted, ObjectMissing, RepositoryError, RepositoryExists, RepositoryMissing
+from lamina.errors import UsageError
 from lamina.model.ids import RepositoryId
 from lamina.model.operation import Operation
 from lamina.model.secret import Secret
 from lamina.model.snapshots import KeySlot, Role, Snapshot, Trust
+from lamina.repository.access import Access
+from lamina.repository.attributes import write_removal
+from lamina.repository.birth import decode_birth, first_epoch, first_format, new_birth
+from lamina.repository.blobs import BlobSealer
+from lamina.repository.chunks import ChunkReader
+from lamina.repository.control import ControlRecords, Signer
+from lamina.repository.format import ROOT, Kind
+from lamina.repository.generations import buried_by
+from lamina.repository.index import Index
+from lamina.repository.keyring import Keyring, Unlocked
+from lamina.repository.manifests import Manifests, check_not_protected
+from lamina.repository.records import EpochRecord, FormatRecord, from_us, to_us
+from lamina.repository.session_keys import KeyOpener
+from lamina.repository.sessions import Parent, Process, Session, begin_session
+from lamina.repository.writer import EncodingOptions
 from lamina.storage.storage import Storage
+
+_FORMATS, _EPOCHS = "format/", "keys/epoch-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +49,29 @@ class CreateOptions:
 class Repository:
     """One deduplicating, encrypted store of snapshots, opened with one key."""
 
-    id: RepositoryId
-    role: Role
-    storage: Storage
+    def __init__(self, access: Access, keyring: Keyring, unlocked: Unlocked, operation: Operation) -> None:
+        self.access = access
+        self.index = Index(access.cache)
+        self._keyring = keyring
+        self._unlocked = unlocked
+        self._operation = operation
+        self._manifests = Manifests(access, operation.progress.message)
+        self._reader: ChunkReader | None = None
+
+    @property
+    def id(self) -> RepositoryId:
+        """The repository's id."""
+        return self.access.repository
+
+    @property
+    def role(self) -> Role:
+        """What the key in use may do."""
+        return self.access.role
+
+    @property
+    def storage(self) -> Storage:
+        """Where the repository lies."""
+        return self.access.storage
 
     @staticmethod
     def create(
@@ -37,26 +81,69 @@ class Repository:
 
         Raises: RepositoryExists, StorageError.
         """
-        raise NotImplementedError
+        FixedChunker(options.chunk_size)
+        _check_free(storage)
+        now = operation.clock.now()
+        root = new_root()
+        owner = KeyBundle.from_root(root)
+        signing = owner.signing_key()
+        birth = new_birth(owner.structure_key, signing.public)
+        certificate = owner_certificate(signing.public).encode(birth.repository, signing)
+        signer = Signer(certificate, signing, OWNER_SLOT, Role.OWNER)
+        control = ControlRecords(storage, birth.repository, owner.structure_key, signing.public, signer)
+        control.write(Kind.FORMAT, f"{_FORMATS}{1:08d}", first_format(to_us(now), options.chunk_size))
+        control.write(Kind.EPOCH, f"{_EPOCHS}{0:08d}", first_epoch(owner.envelope_key(0).public))
+        keyring = Keyring(storage, birth.repository, signing.public)
+        keyring.add(owner, Role.OWNER, passphrase, label=options.label, now=now)
+        storage.put(ROOT, [birth.encode()])  # last: from here on there is a repository
+        unlocked = keyring.unlock(passphrase)
+        access = _open_access(storage, birth.repository, unlocked, cache)
+        return Repository(access, keyring, unlocked, operation), format_recovery_key(root)
 
     @staticmethod
     def open(storage: Storage, credential: Secret, operation: Operation, *, cache: Path | None = None) -> Repository:
-        """Open with a passphrase or a recovery key. *cache*: directory that may be deleted at any time; None: memory only.
+        """Open with a passphrase or a recovery key. *cache*: directory that may be deleted at any time; None: none.
 
         Raises: RepositoryMissing, WrongPassphrase, FormatUnknown, Damaged, StorageError.
         """
-        raise NotImplementedError
+        try:
+            birth = decode_birth(storage.get(ROOT))
+        except ObjectMissing as error:
+            raise RepositoryMissing(
+                f"there is no repository at {storage.address}", hint="`lamina init` makes one; or check the address"
+            ) from error
+        keyring = Keyring(storage, birth.repository, birth.owner_verify_key)
+        unlocked = keyring.unlock(credential)
+        birth.check(unlocked.bundle.structure_key)
+        access = _open_access(storage, birth.repository, unlocked, cache)
+        return Repository(access, keyring, unlocked, operation)
+
+    def begin(self, process: Process, options: EncodingOptions, operation: Operation) -> Session:
+        """Begin to write. Raises: NotPermitted, StorageError, Damaged."""
+        self._reader = None
+        return begin_session(self.access, self.index, process, options, operation)
+
+    def parent(self, snapshot: Snapshot) -> Parent:
+        """*snapshot* as a session may rely on it."""
+        return Parent(snapshot.id, snapshot.root, lambda: self._manifests.is_there(snapshot.id))
+
+    def reader(self) -> ChunkReader:
+        """What reads chunks; loads the index at the first call. Raises: StorageError, Damaged."""
+        if self._reader is None:
+            self.index.load(self.access.storage, self.access.control)
+            self._reader = ChunkReader(self.access, self.index)
+        return self._reader
 
     def snapshots(self, *, removed: bool = False) -> list[Snapshot]:
         """Every snapshot, oldest first; with *removed* also those forgotten and not yet pruned."""
-        raise NotImplementedError
+        return self._manifests.all(removed=removed)
 
     def find_snapshot(self, text: str, *, removed: bool = False) -> Snapshot:
         """The snapshot *text* names: id prefix, `latest`, `latest~2`, `NAME@latest`, `NAME@latest~1`.
 
         Raises: SnapshotMissing, SnapshotAmbiguous.
         """
-        raise NotImplementedError
+        return self._manifests.find(text, removed=removed)
 
     def edit(
         self,
@@ -65,40 +152,138 @@ class Repository:
         add_tags: Sequence[str] = (),
         remove_tags: Sequence[str] = (),
         trust: Trust | None = None,
-        expires: datetime | None = None,
         note: str | None = None,
     ) -> Snapshot:
-        """Change attributes of a snapshot by a new numbered record. Raises: NotPermitted."""
-        raise NotImplementedError
+        """Change attributes of a snapshot by a new numbered record. Raises: NotPermitted, ObjectExists."""
+        changes: dict[str, Any] = {"trust": trust, "note": note}
+        given = {name: value for name, value in changes.items() if value is not None}
+        return self._manifests.edit(snapshot, add_tags=add_tags, remove_tags=remove_tags, **given)
 
     def forget(self, snapshot: Snapshot) -> None:
-        """Mark a snapshot as removed; its space stays until a prune. Raises: NotPermitted."""
-        raise NotImplementedError
+        """Mark a snapshot as removed; its space stays until a prune. Raises: NotPermitted, UsageError."""
+        self._check_keeper("forget snapshots")
+        check_not_protected(snapshot)
+        now = to_us(self._operation.clock.now())
+        write_removal(self.access.storage, self.access.control, snapshot.id, removed=True, time=now)
 
-    def unforget(self, snapshot: Snapshot) -> None:
-        """Take a `forget` back. Raises: NotPermitted."""
-        raise NotImplementedError
+    def unforget(self, snapshot: Snapshot) -> Snapshot:
+        """Take a `forget` back. Raises: NotPermitted; RepositoryError if a prune was faster."""
+        self._check_keeper("bring snapshots back")
+        now = to_us(self._operation.clock.now())
+        write_removal(self.access.storage, self.access.control, snapshot.id, removed=False, time=now)
+        number = buried_by(self.access.storage, self.access.control, snapshot.id)
+        if number is not None:
+            raise RepositoryError(
+                f"prune generation {number} has buried snapshot {snapshot.short_id}, or is about to",
+                hint="if that prune is still running, try again when it has ended; a burial is final",
+            )
+        return replace(snapshot, removed=False)
 
     def keys(self) -> list[KeySlot]:
-        """Every key slot, oldest first."""
-        raise NotImplementedError
+        """Every key slot, oldest first. Raises: Damaged, StorageError."""
+        slots = [
+            KeySlot(
+                found.record.slot.hex(),
+                found.certificate.role,
+                found.record.label,
+                from_us(found.record.created),
+                current=found.record.slot == self._unlocked.slot,
+            )
+            for found in self._keyring.slots()
+        ]
+        return sorted(slots, key=lambda slot: slot.created)
 
     def add_key(self, role: Role, passphrase: Secret, *, label: str = "") -> KeySlot:
         """Add a key slot. Raises: NotPermitted unless this is an owner."""
-        raise NotImplementedError
+        self._check_owner("add keys")
+        now = self._operation.clock.now()
+        slot = self._keyring.add(self._unlocked.bundle, role, passphrase, label=label, now=now)
+        return KeySlot(slot.hex(), role, label, now, current=False)
 
-    def remove_key(self, slot: str) -> None:
+    def remove_key(self, slot: str) -> KeySlot:
         """Remove a slot by id (or a unique prefix). Raises: NotPermitted; UsageError for the last owner's slot."""
-        raise NotImplementedError
+        self._check_owner("remove keys")
+        slots = self.keys()
+        found = [item for item in slots if slot and item.id.startswith(slot.lower())]
+        if len(found) != 1:
+            raise UsageError(f"{slot!r} fits {len(found)} key slots", hint="see `lamina key list`")
+        if found[0].role is Role.OWNER and sum(item.role is Role.OWNER for item in slots) == 1:
+            raise UsageError("this is the last owner's key; it stays", hint="add another owner first")
+        self._keyring.remove(bytes.fromhex(found[0].id))
+        return found[0]
 
     def change_passphrase(self, passphrase: Secret) -> KeySlot:
-        """Give the slot in use a new passphrase (a new slot replaces it)."""
-        raise NotImplementedError
+        """Give the slot in use a new passphrase. Raises: UsageError if opened with the recovery key."""
+        self._keyring.rewrap(self._unlocked, passphrase, now=self._operation.clock.now())
+        return next(slot for slot in self.keys() if slot.current)
 
     def export_key(self) -> str:
         """The recovery key again, to be put on paper. Raises: NotPermitted unless this is an owner."""
-        raise NotImplementedError
+        self._check_owner("export the recovery key")
+        root = self._unlocked.bundle.root
+        assert root is not None  # noqa: S101 - owners have it
+        return format_recovery_key(root)
+
+    def check_slot(self, name: str) -> None:
+        """Check a key slot object as far as that goes without its passphrase. Raises: Damaged, StorageError."""
+        self._keyring.check(name)
 
     def close(self) -> None:
         """Give back what was opened; the storage too."""
-        raise NotImplementedError
+        self.index.close()
+        self.access.storage.close()
+
+    def _check_owner(self, what: str) -> None:
+        if self.role is not Role.OWNER:
+            raise NotPermitted(f"a {self.role.value} key may not {what}", hint="use an owner's passphrase")
+
+    def _check_keeper(self, what: str) -> None:
+        if self.role is Role.WRITER:
+            raise NotPermitted(
+                f"a {self.role.value} key may not {what}", hint="use an owner's or a steward's passphrase"
+            )
+
+
+def _check_free(storage: Storage) -> None:
+    """Raises: RepositoryExists if the place holds anything at all."""
+    try:
+        storage.stat(ROOT)
+    except ObjectMissing:
+        if next(iter(storage.objects()), None) is None:
+            return
+        raise RepositoryExists(
+            f"{storage.address} is not empty, and what is there is no whole repository",
+            hint="choose another place, or empty this one (an `init` that was interrupted leaves nothing of worth)",
+        ) from None
+    raise RepositoryExists(f"there is a repository at {storage.address} already; it was not touched")
+
+
+def _open_access(storage: Storage, repository: RepositoryId, unlocked: Unlocked, cache: Path | None) -> Access:
+    bundle = unlocked.bundle
+    control = ControlRecords(
+        storage, repository, bundle.structure_key, unlocked.owner_verify_key, unlocked.signer
+    )
+    own_slot = (unlocked.signer.slot, unlocked.envelope_public) if unlocked.envelope_public else None
+    return Access(
+        storage=storage,
+        repository=repository,
+        role=bundle.role,
+        control=control,
+        sealer=BlobSealer(repository, bundle.structure_key),
+        opener=KeyOpener(repository, bundle, unlocked.signer.slot),
+        format=_newest(storage, control, _FORMATS, Kind.FORMAT, FormatRecord),
+        epoch=_newest(storage, control, _EPOCHS, Kind.EPOCH, EpochRecord),
+        structure_key=bundle.structure_key,
+        id_key=bundle.id_key,
+        own_slot=own_slot,
+        cache=cache / repository.hex() if cache is not None else None,
+    )
+
+
+def _newest(storage: Storage, control: ControlRecords, prefix: str, kind: Kind, record: type[Any]) -> Any:
+    """The owner's newest record of a numbered series. Raises: Damaged if there is none."""
+    folder = prefix.rpartition("/")[0] + "/"
+    names = [found.name for found in storage.objects(folder) if found.name.startswith(prefix)]
+    if not names:
+        raise Damaged(f"the repository has no {prefix}… object any more", hint="restore it from a copy of the storage")
+    return control.read(max(names), kind, record).structure

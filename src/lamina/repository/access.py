@@ -1,0 +1,41 @@
+"""What an opened repository gives to its parts: the storage, the keys of this role, the parameters all writers share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lamina.errors import NotPermitted
+from lamina.model.ids import RepositoryId
+from lamina.model.snapshots import Role
+from lamina.repository.blobs import BlobSealer, ChunkNamer
+from lamina.repository.control import ControlRecords
+from lamina.repository.records import EpochRecord, FormatRecord
+from lamina.repository.session_keys import KeyOpener
+from lamina.storage.storage import Storage
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One key's access to one repository."""
+
+    storage: Storage
+    repository: RepositoryId
+    role: Role
+    control: ControlRecords
+    sealer: BlobSealer
+    opener: KeyOpener
+    format: FormatRecord
+    epoch: EpochRecord
+    structure_key: bytes = field(repr=False)
+    id_key: bytes | None = field(repr=False)  # None: a steward's
+    own_slot: tuple[bytes, bytes] | None  # a writer's slot and envelope public key
+    cache: Path | None
+
+    def namer(self) -> ChunkNamer:
+        """Names content. Raises: NotPermitted for a steward."""
+        if self.id_key is None:
+            raise NotPermitted(
+                f"a {self.role.value} key cannot name content", hint="use an owner's or a writer's passphrase"
+            )
+        return ChunkNamer(self.id_key)

@@ -1,0 +1,97 @@
+"""What a new repository begins with, and its one clear object, lamina.json (spec: lamina.json)."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+
+from lamina.crypto.envelope import ALGORITHM
+from lamina.crypto.hashing import derive, keyed_hash, public_hash, same
+from lamina.errors import Damaged, FormatUnknown
+from lamina.model.ids import RepositoryId
+from lamina.repository.format import FEATURES, ROOT, VERSION
+from lamina.repository.records import EpochRecord, FormatRecord
+
+MIB = 1 << 20
+DATA_PACK = 32 * MIB  # large enough that object counts and request costs stay small
+META_PACK = 8 * MIB
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What lamina.json says."""
+
+    repository: RepositoryId
+    owner_verify_key: bytes
+    mac: bytes
+
+    def encode(self) -> bytes:
+        """The object's bytes: one JSON document whose last field is the hash of all before it."""
+        fields = {
+            "magic": "lamina",
+            "version": VERSION,
+            "features": FEATURES,
+            "repository": self.repository.hex(),
+            "owner": self.owner_verify_key.hex(),
+            "mac": self.mac.hex(),
+        }
+        head = json.dumps(fields, indent=2).encode().removesuffix(b"\n}")
+        return head + b',\n  "hash": "' + public_hash([head]).hex().encode() + b'"\n}\n'
+
+    def check(self, structure_key: bytes) -> None:
+        """Raises: Damaged if somebody without a key of this repository wrote it."""
+        if not same(self.mac, birth_mac(structure_key, self.repository, self.owner_verify_key)):
+            raise Damaged(
+                f"{ROOT} was not written by a key of this repository",
+                hint="restore it from a copy; it never changes",
+            )
+
+
+def new_birth(structure_key: bytes, owner_verify_key: bytes) -> Birth:
+    """A new repository's."""
+    repository = RepositoryId(os.urandom(16))
+    return Birth(repository, owner_verify_key, birth_mac(structure_key, repository, owner_verify_key))
+
+
+def birth_mac(structure_key: bytes, repository: RepositoryId, owner_verify_key: bytes) -> bytes:
+    """What proves that lamina.json was written with a key of the repository."""
+    fields = bytes([VERSION]) + FEATURES.to_bytes(4, "little") + repository + owner_verify_key
+    return keyed_hash(derive(structure_key, "lamina/1 lamina.json"), fields)
+
+
+def decode_birth(data: bytes) -> Birth:
+    """Raises: Damaged, FormatUnknown."""
+    damaged = Damaged(f"{ROOT} is damaged", hint="restore it from a copy; it never changes")
+    head, mark, _ = data.partition(b',\n  "hash": "')
+    try:
+        fields = json.loads(data)
+        intact = bool(mark) and fields["hash"] == public_hash([head]).hex()
+        version, features = int(fields["version"]), int(fields["features"])
+        birth = Birth(
+            RepositoryId(bytes.fromhex(fields["repository"])),
+            bytes.fromhex(fields["owner"]),
+            bytes.fromhex(fields["mac"]),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise damaged from error
+    if not intact or fields["magic"] != "lamina":
+        raise damaged
+    if version != VERSION or features & ~FEATURES:
+        raise FormatUnknown(
+            f"the repository has format {version} with features {features:#x}; this Lamina knows format {VERSION}",
+            hint="upgrade Lamina",
+        )
+    return birth
+
+
+def first_format(created: int, chunk_size: int) -> FormatRecord:
+    """The parameters a new repository starts with."""
+    return FormatRecord(
+        1, created, VERSION, FEATURES, chunk_size, "fastcdc", MIB // 4, MIB, 8 * MIB, DATA_PACK, META_PACK
+    )
+
+
+def first_epoch(public: bytes) -> EpochRecord:
+    """The key that session keys are sealed to until it is rotated."""
+    return EpochRecord(0, ALGORITHM, public)

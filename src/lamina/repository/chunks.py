@@ -1,0 +1,193 @@
+"""Get chunks by id."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from typing import TypeVar
+
+from lamina.errors import ChunkMissing, Damaged, NotPermitted, ObjectMissing
+from lamina.model.entries import Buffer
+from lamina.model.ids import ChunkId, PackId
+from lamina.repository.access import Access
+from lamina.repository.blobs import Node, split_blob
+from lamina.repository.format import (
+    BLOB_HEADER_SIZE,
+    TRAILER_SIZE,
+    BlobHeader,
+    BlobKind,
+    decode_blob_header,
+    decode_record,
+    decode_trailer,
+    pack_name,
+)
+from lamina.repository.index import Index
+from lamina.repository.packs import TAIL_SIZE, tail_length
+from lamina.repository.records import KeyEntry
+from lamina.repository.tables import ChunkPlace
+
+Result = TypeVar("Result")
+
+GAP = 128 << 10  # bytes between two blobs that are read through rather than asked for separately
+KEY_TABLES = 4096  # packs whose key tables are remembered
+
+
+class ChunkReader:
+    """Reads chunks of one repository with one key, from any number of threads."""
+
+    def __init__(self, access: Access, index: Index) -> None:
+        self._access = access
+        self._index = index
+        self._namer = access.namer() if access.id_key is not None else None
+        self._key_tables: OrderedDict[PackId, tuple[KeyEntry, ...]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get_data(self, chunk: ChunkId) -> bytes:
+        """The content of one data chunk. Raises: as `get_many`."""
+        return self.get_many([chunk])[chunk]
+
+    def get_many(self, chunks: Sequence[ChunkId]) -> dict[ChunkId, bytes]:
+        """The content of data chunks, read in as few requests as their places allow.
+
+        Raises: ChunkMissing, Damaged, NotPermitted (the content is not sealed to this key), StorageError.
+        """
+        wanted = {chunk: self._place(chunk) for chunk in chunks}
+        contents: dict[ChunkId, bytes] = {}
+        for run in _runs(wanted):
+            first = run[0][1]
+            end = run[-1][1].offset + run[-1][1].stored_size
+            name = pack_name(first.pack, meta=first.meta)
+            try:
+                data = memoryview(self._access.storage.get_range(name, first.offset, end - first.offset))
+                for chunk, place in run:
+                    start = place.offset - first.offset
+                    contents[chunk] = self._open_data(chunk, place, data[start : start + place.stored_size])
+            except (Damaged, ObjectMissing):
+                for chunk, _ in run:
+                    contents[chunk] = self._salvage(chunk)
+        return contents
+
+    def get_node(self, kind: BlobKind, chunk: ChunkId) -> Node:
+        """A metadata chunk, links and body. Raises: as `get_many`."""
+        return self._anywhere(chunk, lambda place, blob: self._open_node(kind, chunk, place, blob))
+
+    def get_links(self, kind: BlobKind, chunk: ChunkId) -> bytes:
+        """The links of a metadata chunk; any role may. Raises: ChunkMissing, Damaged, StorageError."""
+
+        def unseal(place: ChunkPlace, blob: bytes) -> bytes:
+            header = split_blob(blob, chunk, kind, name=pack_name(place.pack, meta=place.meta))
+            return self._access.sealer.unseal_links(header, blob)
+
+        return self._anywhere(chunk, unseal)
+
+    def get_blob(self, place: ChunkPlace) -> tuple[BlobHeader, bytes, KeyEntry]:
+        """One blob as it lies there, with the key entry that goes with it; nothing is opened."""
+        name = pack_name(place.pack, meta=place.meta)
+        blob = self._access.storage.get_range(name, place.offset, place.stored_size)
+        header = decode_blob_header(blob[:BLOB_HEADER_SIZE], name=name)
+        return header, blob, self._key_entry(place, header)
+
+    def session_key(self, entry: KeyEntry, what: str) -> bytes:
+        """Open a key entry. Raises: NotPermitted if it is not sealed to this key."""
+        key = self._access.opener.find_key(entry)
+        if key is None:
+            raise NotPermitted(
+                f"{what} is not sealed to this {self._access.role.value} key",
+                hint="reading content back needs an owner's passphrase or the recovery key",
+            )
+        return key
+
+    def _place(self, chunk: ChunkId) -> ChunkPlace:
+        place = next(self._index.places(chunk), None)
+        if place is None:
+            self._index.load(self._access.storage, self._access.control)
+            place = next(self._index.places(chunk), None)
+        if place is None:
+            raise ChunkMissing(
+                f"chunk {chunk.hex()} is in no pack that the index knows", hint="run `lamina verify` for the whole picture"
+            )
+        return place
+
+    def _salvage(self, chunk: ChunkId) -> bytes:
+        return self._anywhere(chunk, lambda place, blob: self._open_data(chunk, place, blob))
+
+    def _anywhere(self, chunk: ChunkId, unseal: Callable[[ChunkPlace, bytes], Result]) -> Result:
+        """Try every place of a chunk; after a miss also those of a newer index."""
+        self._place(chunk)
+        failure: Damaged | ObjectMissing | None = None
+        for attempt in range(2):
+            for place in list(self._index.places(chunk)):
+                try:
+                    name = pack_name(place.pack, meta=place.meta)
+                    return unseal(place, self._access.storage.get_range(name, place.offset, place.stored_size))
+                except (Damaged, ObjectMissing) as error:
+                    failure = error
+            if attempt == 0 and isinstance(failure, ObjectMissing):
+                self._index.load(self._access.storage, self._access.control)
+        assert failure is not None  # noqa: S101 - _place found at least one place
+        raise ChunkMissing(
+            f"chunk {chunk.hex()} cannot be read: {failure.message}", hint="run `lamina verify` for the whole picture"
+        ) from failure
+
+    def _open_data(self, chunk: ChunkId, place: ChunkPlace, blob: Buffer) -> bytes:
+        header = split_blob(blob, chunk, BlobKind.DATA, name=pack_name(place.pack, meta=place.meta))
+        key = self.session_key(self._key_entry(place, header), f"the content of chunk {chunk.hex()}")
+        content = self._access.sealer.unseal_body(header, blob, session_key=key)
+        if self._namer is not None and self._namer.data_id(content) != chunk:
+            raise Damaged(f"chunk {chunk.hex()} holds other content than its id says; whoever wrote it lied")
+        return content
+
+    def _open_node(self, kind: BlobKind, chunk: ChunkId, place: ChunkPlace, blob: bytes) -> Node:
+        header = split_blob(blob, chunk, kind, name=pack_name(place.pack, meta=place.meta))
+        links = self._access.sealer.unseal_links(header, blob)
+        body = b""
+        if header.body_size:
+            key = self.session_key(self._key_entry(place, header), "the names in this snapshot")
+            body = self._access.sealer.unseal_body(header, blob, session_key=key)
+        node = Node(links, body)
+        if self._namer is not None and self._namer.node_id(kind, node) != chunk:
+            raise Damaged(f"metadata chunk {chunk.hex()} holds other content than its id says; whoever wrote it lied")
+        return node
+
+    def _key_entry(self, place: ChunkPlace, header: BlobHeader) -> KeyEntry:
+        with self._lock:
+            table = self._key_tables.get(place.pack)
+        if table is None:
+            table = read_key_table(self._access, place)
+            with self._lock:
+                self._key_tables[place.pack] = table
+                if len(self._key_tables) > KEY_TABLES:
+                    self._key_tables.popitem(last=False)
+        if header.key >= len(table):
+            raise Damaged(f"a blob of pack {place.pack.hex()} names key {header.key} of {len(table)}")
+        return table[header.key]
+
+
+def read_key_table(access: Access, place: ChunkPlace) -> tuple[KeyEntry, ...]:
+    """The key table of a pack, from its end. Raises: Damaged, ObjectMissing, StorageError."""
+    name = pack_name(place.pack, meta=place.meta)
+    length = min(TAIL_SIZE, place.pack_size)
+    end = access.storage.get_range(name, place.pack_size - length, length)
+    needed = tail_length(end, name=name)
+    if needed > place.pack_size:
+        raise Damaged(f"{name} is shorter than its trailer says")
+    if needed > length:
+        end = access.storage.get_range(name, place.pack_size - needed, needed)
+    keys_size, footer_size, _ = decode_trailer(end[-TRAILER_SIZE:], name=name)
+    start = len(end) - TRAILER_SIZE - footer_size - keys_size
+    return decode_record(end[start : start + keys_size], tuple[KeyEntry, ...], name=name)
+
+
+def _runs(wanted: dict[ChunkId, ChunkPlace]) -> Iterator[list[tuple[ChunkId, ChunkPlace]]]:
+    """Group chunks that lie close together in one pack, in the order they lie there."""
+    run: list[tuple[ChunkId, ChunkPlace]] = []
+    for item in sorted(wanted.items(), key=lambda item: (item[1].pack, item[1].offset)):
+        if run:
+            last = run[-1][1]
+            if item[1].pack != last.pack or item[1].offset - (last.offset + last.stored_size) > GAP:
+                yield run
+                run = []
+        run.append(item)
+    if run:
+        yield run

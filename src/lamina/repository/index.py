@@ -1,0 +1,255 @@
+"""Chunk id → place: the repository's deltas and segments, a local cache of them, and what this session adds.
+
+Which records count (spec: index): the segments of the newest manifest, the deltas folded into it by content, and every other
+delta whose session is undecided or committed. A false "new" costs space; a false "exists" must be impossible.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from lamina.crypto.hashing import public_hash
+from lamina.errors import Damaged, ObjectMissing, RecordForged
+from lamina.model.ids import ChunkId, PackId, SessionId
+from lamina.repository.control import ControlRecords, Signed
+from lamina.repository.format import BlobRow, Kind, session_name
+from lamina.repository.packs import FinishedPack
+from lamina.repository.records import AbortRecord, IndexRecord, ManifestRecord, PackRow, SnapshotRecord, StartRecord
+from lamina.repository.tables import ROW, ChunkPlace, Pack, Table, merge_tables, write_table
+from lamina.storage.storage import Storage
+
+MAX_TABLES = 8  # look-ups that miss visit every table; more than this are merged
+FRESH_LIMIT = 100_000  # new chunks kept in a dict (about 25 MB) before they become a table
+
+_DELTAS = "index/delta/"
+_MANIFESTS = "index/manifest/"
+
+
+class Index:
+    """Answers where chunks lie. Look-ups from any thread; changes from one at a time."""
+
+    def __init__(self, cache: Path | None) -> None:
+        """*cache*: directory for tables that later runs use again; None: a temporary one."""
+        self._own = Path(tempfile.mkdtemp(prefix="lamina-index-"))  # mode 0700
+        self._cache = cache if cache is not None else self._own
+        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._tables: list[Table] = []
+        self._fresh: dict[ChunkId, ChunkPlace] = {}
+        self.condemned: frozenset[PackId] = frozenset()
+
+    def find(self, chunk: ChunkId) -> ChunkPlace | None:
+        """A place of *chunk* in a pack that is not condemned, or None."""
+        for place in self.places(chunk):
+            if place.pack not in self.condemned:
+                return place
+        return None
+
+    def places(self, chunk: ChunkId) -> Iterator[ChunkPlace]:
+        """Every known place of *chunk*, condemned packs included."""
+        fresh = self._fresh.get(chunk)
+        if fresh is not None:
+            yield fresh
+        for table in tuple(self._tables):
+            yield from table.find(chunk)
+
+    def packs(self) -> dict[PackId, Pack]:
+        """Every pack that the index speaks of."""
+        return {pack.id: pack for table in self._tables for pack in table.packs}
+
+    def add(self, pack: FinishedPack) -> None:
+        """Remember a pack of this session that was stored."""
+        for row in pack.rows:
+            self._fresh[row.id] = ChunkPlace(
+                pack.id, pack.meta, pack.size, row.offset, row.stored_size, row.plain_size
+            )
+        if len(self._fresh) > FRESH_LIMIT:
+            self._spill()
+
+    def load(self, storage: Storage, control: ControlRecords) -> None:
+        """Bring the index up to date with the storage. Raises: StorageError, Damaged."""
+        loader = _Loader(storage, control, self._known_commits())
+        self._close_tables()
+        missing = set(loader.names)
+        for path in sorted(self._cache.glob("*.table")):
+            table = self._open_cached(path, loader.names)
+            if table is not None:
+                missing -= table.covers
+                self._tables.append(table)
+        for name in sorted(missing):
+            self._tables.append(self._store(name, loader.read(name)))
+        self._merge()
+        self._remember(loader.committed)
+
+    def close(self) -> None:
+        """Close every table; the cache stays."""
+        self._close_tables()
+        shutil.rmtree(self._own, ignore_errors=True)
+
+    def _open_cached(self, path: Path, names: Collection[str]) -> Table | None:
+        """The cached table at *path*, if it is intact and all it covers still counts; else it is deleted."""
+        try:
+            table = Table(path)
+        except (ValueError, OSError):
+            path.unlink(missing_ok=True)
+            return None
+        if table.covers <= set(names):
+            return table
+        table.close()
+        path.unlink(missing_ok=True)
+        return None
+
+    def _store(self, name: str, record: IndexRecord) -> Table:
+        packs = [Pack(PackId(pack.id), pack.size, pack.meta) for pack in record.packs]
+        count = len(record.rows) // ROW.size
+        return write_table(self._cache, _table_name([name]), [name], packs, [record.rows], count)
+
+    def _merge(self) -> None:
+        """Join the smallest tables while there are too many."""
+        while len(self._tables) > MAX_TABLES:
+            ready = sorted(self._tables, key=len)[:MAX_TABLES]
+            merged = merge_tables(self._cache, _table_name(name for t in ready for name in t.covers), ready)
+            for table in ready:
+                self._tables.remove(table)
+                table.close()
+                if table.path != merged.path:
+                    table.path.unlink(missing_ok=True)
+            self._tables.append(merged)
+
+    def _known_commits(self) -> set[SessionId]:
+        """Sessions seen committed before; a commit is for ever, so they need not be looked at again."""
+        try:
+            data = (self._cache / "committed").read_bytes()
+        except FileNotFoundError:
+            return set()
+        return {SessionId(data[i : i + 16]) for i in range(0, len(data) - 15, 16)}
+
+    def _remember(self, committed: set[SessionId]) -> None:
+        temporary = self._cache / f".committed-{os.urandom(4).hex()}"
+        temporary.write_bytes(b"".join(sorted(committed)))
+        temporary.replace(self._cache / "committed")
+
+    def _spill(self) -> None:
+        """Turn the dict of new chunks into a table of this process only."""
+        places = sorted(self._fresh.items())
+        packs = list({place.pack: Pack(place.pack, place.pack_size, place.meta) for _, place in places}.values())
+        ordinal = {pack.id: number for number, pack in enumerate(packs)}
+        rows = (ROW.pack(chunk, ordinal[p.pack], p.offset, p.stored_size, p.plain_size) for chunk, p in places)
+        name = f"{os.urandom(8).hex()}.fresh"
+        self._tables.append(write_table(self._own, name, [], packs, rows, len(places)))
+        self._fresh = {}
+
+    def _close_tables(self) -> None:
+        for table in self._tables:
+            table.close()
+        self._tables = []
+
+
+class _Loader:
+    """Decides which index records of a storage count, and reads them."""
+
+    def __init__(self, storage: Storage, control: ControlRecords, known: set[SessionId]) -> None:
+        self._storage = storage
+        self._control = control
+        manifest = newest_manifest(storage, control)
+        folded = frozenset(manifest.folded if manifest else ())
+        deltas = {found.name for found in storage.objects(_DELTAS)} - folded
+        decided = {found.name for found in storage.objects("snapshots/")}
+        sessions = {delta_session(name) for name in deltas}
+        self.committed = {s for s in sessions if s in known or self._decision(s, decided) is Kind.SNAPSHOT}
+        aborted = {s for s in sessions - self.committed if self._decision(s, decided) is Kind.ABORT}
+        self.names = {name for name in deltas if delta_session(name) not in aborted}  # of all records that count
+        self.names.update(manifest.segments if manifest else ())
+
+    def read(self, name: str) -> IndexRecord:
+        """One index record that counts. Raises: Damaged."""
+        if not name.startswith(_DELTAS):
+            return read_segment(self._storage, self._control, name).structure
+        try:
+            signed = self._control.read(name, Kind.DELTA, IndexRecord)
+        except RecordForged:
+            return _NOTHING
+        if signed.signer.slot != self._slot(delta_session(name)):
+            return _NOTHING  # somebody wrote it for another's session
+        check_index(signed.structure, name)
+        return signed.structure
+
+    def _decision(self, session: SessionId, decided: Collection[str]) -> Kind | None:
+        """SNAPSHOT: committed; ABORT: given up; None: not decided yet."""
+        name = session_name("snapshots", session)
+        if name not in decided:
+            return None
+        try:
+            return self._control.decode(self._storage.get(name), name, DECISIONS).kind
+        except RecordForged:
+            return None
+
+    def _slot(self, session: SessionId) -> bytes | None:
+        """Who started *session*; None if no believed start record says so."""
+        name = session_name("sessions", session, "start")
+        try:
+            return self._control.read(name, Kind.START, StartRecord).signer.slot
+        except (ObjectMissing, RecordForged):
+            return None
+
+
+DECISIONS: dict[Kind, type[msgspec.Struct]] = {Kind.SNAPSHOT: SnapshotRecord, Kind.ABORT: AbortRecord}
+_NOTHING = IndexRecord([], b"")
+
+
+def newest_manifest(storage: Storage, control: ControlRecords) -> ManifestRecord | None:
+    """The newest believed manifest, or None if there is none. Raises: Damaged."""
+    for name in sorted((found.name for found in storage.objects(_MANIFESTS)), reverse=True):
+        try:
+            return control.read(name, Kind.MANIFEST, ManifestRecord).structure
+        except RecordForged:
+            continue
+    return None
+
+
+def read_segment(storage: Storage, control: ControlRecords, name: str) -> Signed[IndexRecord]:
+    """One segment; its name is its hash, so its signature is for the folder. Raises: Damaged."""
+    data = storage.get(name)
+    if public_hash([data]).hex() != name.rpartition("/")[2]:
+        raise Damaged(f"{name} is damaged: its bytes do not fit its name")
+    signed = control.decode(data, name, {Kind.SEGMENT: IndexRecord}, signed_as="index/segment")
+    check_index(signed.structure, name)
+    return signed
+
+
+def encode_index(packs: Sequence[tuple[PackRow, Sequence[BlobRow]]]) -> IndexRecord:
+    """The record that says where the chunks of *packs* lie."""
+    rows = sorted(
+        ROW.pack(row.id, ordinal, row.offset, row.stored_size, row.plain_size)
+        for ordinal, (_, rows) in enumerate(packs)
+        for row in rows
+    )
+    return IndexRecord([pack for pack, _ in packs], b"".join(rows))
+
+
+def check_index(record: IndexRecord, name: str) -> None:
+    """Raises: Damaged if rows are unsorted, name packs that are not listed, or reach beyond them."""
+    if len(record.rows) % ROW.size:
+        raise Damaged(f"{name} holds no whole number of rows")
+    previous = b""
+    for chunk, pack, offset, stored, _ in ROW.iter_unpack(record.rows):
+        if chunk < previous or pack >= len(record.packs) or offset + stored > record.packs[pack].size:
+            raise Damaged(f"{name}: the row of chunk {chunk.hex()} makes no sense")
+        previous = chunk
+
+
+def delta_session(name: str) -> SessionId:
+    """Which session a delta belongs to, by its name. Raises: Damaged."""
+    try:
+        return SessionId(bytes.fromhex(name.removeprefix(_DELTAS).partition("-")[0]))
+    except ValueError:
+        raise Damaged(f"{name} is no name of an index delta") from None
+
+
+def _table_name(names: Iterable[str]) -> str:
+    return public_hash([name.encode() for name in sorted(names)])[:16].hex() + ".table"

@@ -1,0 +1,208 @@
+"""Snapshot records: list, find, read, change (spec: snapshots, attributes, removals)."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from lamina.errors import Damaged, NotPermitted, RecordForged, SnapshotAmbiguous, SnapshotMissing, UsageError
+from lamina.model.ids import SNAPSHOT_PREFIX_MIN, ChunkId, SessionId
+from lamina.model.snapshots import Role, Snapshot, Statistics, Trust
+from lamina.repository.access import Access
+from lamina.repository.attributes import Attributes, fold_attributes, is_removed, names_of, newest_number
+from lamina.repository.control import Signed, seal_body, unseal_body
+from lamina.repository.format import Kind, session_name
+from lamina.repository.index import DECISIONS
+from lamina.repository.records import (
+    AttributesBody,
+    AttributesRecord,
+    SnapshotBody,
+    SnapshotRecord,
+    from_us,
+    to_us,
+)
+from lamina.repository.sessions import hash_name
+
+_FOLDER = "snapshots/"
+_LATEST = re.compile(r"(?:(?P<name>.+)@)?latest(?:~(?P<back>\d+))?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """One committed snapshot with what its attributes say."""
+
+    signed: Signed[SnapshotRecord]
+    attributes: Attributes
+    removed: bool
+
+
+class Manifests:
+    """The snapshots of one repository, as one key sees them."""
+
+    def __init__(self, access: Access, warn: Callable[[str], None]) -> None:
+        """*warn* is told of every record that is damaged and therefore left out of a list."""
+        self._access = access
+        self._warn = warn
+
+    def all(self, *, removed: bool) -> list[Snapshot]:
+        """Every snapshot, oldest first. Raises: StorageError."""
+        attributes, removals = self._by_session("attributes/"), self._by_session("removed/")
+        found: list[Snapshot] = []
+        for item in self._access.storage.objects(_FOLDER):
+            session = item.name.removeprefix(_FOLDER)
+            try:
+                one = self._read(item.name, attributes[session], removals[session])
+                if one is not None and (removed or not one.removed):
+                    found.append(self._describe(one))
+            except RecordForged:
+                continue  # nobody who may says that this is a snapshot
+            except Damaged as error:
+                self._warn(f"a snapshot is left out of the list, because {error.message}; `lamina verify` says more")
+        return sorted(found, key=lambda snapshot: (snapshot.started, snapshot.id))
+
+    def find(self, text: str, *, removed: bool) -> Snapshot:
+        """The snapshot that *text* names. Raises: SnapshotMissing, SnapshotAmbiguous, StorageError."""
+        everything = self.all(removed=removed)
+        latest = _LATEST.fullmatch(text)
+        if latest:
+            return _latest(everything, latest["name"], int(latest["back"] or 0), text)
+        prefix = text.lower()
+        if len(prefix) < SNAPSHOT_PREFIX_MIN or not re.fullmatch("[0-9a-f]+", prefix):
+            raise SnapshotMissing(
+                f"{text!r} names no snapshot",
+                hint="give at least four digits of an id, `latest`, `latest~2`, or NAME@latest; see `lamina snapshots`",
+            )
+        fitting = [snapshot for snapshot in everything if snapshot.id.hex().startswith(prefix)]
+        if len(fitting) > 1:
+            ids = ", ".join(snapshot.id.hex()[:16] for snapshot in fitting[:5])
+            raise SnapshotAmbiguous(f"{text!r} fits {len(fitting)} snapshots: {ids}", hint="give more digits")
+        if not fitting:
+            raise SnapshotMissing(f"no snapshot has an id that begins with {text!r}", hint="see `lamina snapshots`")
+        return fitting[0]
+
+    def is_there(self, session: SessionId) -> bool:
+        """Whether a snapshot is committed and not removed, read from the storage now. Raises: StorageError, Damaged."""
+        name = session_name("snapshots", session)
+        found = self._read(name, [], names_of(self._access.storage, "removed", session))
+        return found is not None and not found.removed
+
+    def edit(
+        self, snapshot: Snapshot, *, add_tags: Iterable[str], remove_tags: Iterable[str], **changes: object
+    ) -> Snapshot:
+        """Write the next numbered attributes record. Raises: NotPermitted, ObjectExists if another was faster."""
+        access, session = self._access, snapshot.id
+        names = names_of(access.storage, "attributes", session)
+        found = self._read(session_name("snapshots", session), names, [])
+        if found is None:
+            raise SnapshotMissing(f"snapshot {snapshot.short_id} is gone")
+        now = self._describe(found)
+        tags = (now.tags | set(add_tags)) - set(remove_tags)
+        changed = replace(now, tags=tags, **changes)  # type: ignore[arg-type]
+        self._check_may_edit(found, changed, now)
+        body, tag_hashes = found.attributes.body, found.attributes.tag_hashes
+        if (changed.tags, changed.note) != (now.tags, now.note):
+            body = self._seal_names(found, changed)
+            tag_hashes = tuple(sorted(hash_name(access, tag) for tag in tags))
+        expires = to_us(changed.expires) if changed.expires else None
+        record = AttributesRecord(changed.trust.value, expires, changed.protected, list(tag_hashes))
+        number = newest_number(names) + 1
+        access.control.write(Kind.ATTRIBUTES, session_name("attributes", session, number), record, body)
+        return changed
+
+    def _check_may_edit(self, found: _Found, changed: Snapshot, now: Snapshot) -> None:
+        signer = self._access.control.signer
+        if signer.role is not Role.WRITER:
+            return
+        own = found.signed.signer.slot == signer.slot and found.attributes.number == 0
+        harmless = changed.tags >= now.tags and (changed.expires, changed.protected) == (now.expires, now.protected)
+        if not (own and harmless):
+            raise NotPermitted(
+                f"a writer key may not change snapshot {now.short_id} any more",
+                hint="use an owner's or a steward's passphrase",
+            )
+
+    def _seal_names(self, found: _Found, changed: Snapshot) -> bytes:
+        key = self._access.opener.find_key(found.signed.structure.keys)
+        if key is None:
+            raise NotPermitted("this key cannot read or change the names of this snapshot", hint="use an owner's passphrase")
+        body = AttributesBody(sorted(changed.tags), changed.note)
+        return seal_body(key, changed.id, body, self._access.repository)
+
+    def _by_session(self, folder: str) -> defaultdict[str, list[str]]:
+        names: defaultdict[str, list[str]] = defaultdict(list)
+        for found in self._access.storage.objects(folder):
+            names[found.name.removeprefix(folder).partition("/")[0]].append(found.name)
+        return names
+
+    def _read(self, name: str, attributes: Sequence[str], removals: Sequence[str]) -> _Found | None:
+        """The snapshot under *name*; None if an abort marker stands there. Raises: Damaged, ObjectMissing."""
+        control = self._access.control
+        signed = control.decode(self._access.storage.get(name), name, DECISIONS)
+        record = signed.structure
+        if not isinstance(record, SnapshotRecord):
+            return None
+        expires = from_us(record.expires) if record.expires is not None else None
+        first = Attributes(Trust.FRESH, expires, record.protected, tuple(record.tag_hashes))
+        snapshot: Signed[SnapshotRecord] = Signed(
+            signed.name, signed.kind, record, signed.body, signed.signer, signed.hash
+        )
+        return _Found(
+            snapshot, fold_attributes(control, attributes, signed.signer, first), is_removed(control, removals)
+        )
+
+    def _describe(self, found: _Found) -> Snapshot:
+        record, attributes = found.signed.structure, found.attributes
+        session = SessionId(bytes.fromhex(found.signed.name.removeprefix(_FOLDER)))
+        snapshot = Snapshot(
+            id=session,
+            started=from_us(record.started),
+            finished=from_us(record.finished),
+            root=ChunkId(record.root),
+            size=record.size,
+            partial=record.partial,
+            readable=False,
+            parent=SessionId(record.parent) if record.parent else None,
+            statistics=Statistics(size=record.size, stored=record.stored),
+            trust=attributes.trust,
+            expires=attributes.expires,
+            protected=attributes.protected,
+            removed=found.removed,
+        )
+        key = self._access.opener.find_key(record.keys)
+        return snapshot if key is None else self._with_names(snapshot, found, key)
+
+    def _with_names(self, snapshot: Snapshot, found: _Found, key: bytes) -> Snapshot:
+        repository, session = self._access.repository, snapshot.id
+        body = unseal_body(key, session, found.signed.body, SnapshotBody, repository)
+        tags, note = body.tags, ""
+        if found.attributes.body:
+            said = unseal_body(key, session, found.attributes.body, AttributesBody, repository)
+            tags, note = said.tags, said.note
+        return replace(
+            snapshot,
+            readable=True,
+            name=body.name,
+            host=body.host,
+            paths=tuple(body.paths),
+            tags=frozenset(tags),
+            note=note,
+            statistics=Statistics(snapshot.size, body.read, body.new, snapshot.statistics.stored),
+        )
+
+
+def _latest(snapshots: Sequence[Snapshot], name: str | None, back: int, text: str) -> Snapshot:
+    fitting = [snapshot for snapshot in snapshots if name is None or snapshot.name == name]
+    if not fitting:
+        what = "there is no snapshot yet" if name is None else f"there is no snapshot of the name {name!r}"
+        raise SnapshotMissing(f"{text!r}: {what}", hint="see `lamina snapshots`")
+    if back >= len(fitting):
+        raise SnapshotMissing(f"{text!r}: there are only {len(fitting)} such snapshots", hint="see `lamina snapshots`")
+    return fitting[-1 - back]
+
+
+def check_not_protected(snapshot: Snapshot) -> None:
+    """Raises: UsageError for a snapshot that must stay."""
+    if snapshot.protected:
+        raise UsageError(f"snapshot {snapshot.short_id} is protected", hint="lift the protection first")

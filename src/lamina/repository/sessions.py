@@ -1,0 +1,227 @@
+"""One writer's run: announce, refresh, publish, commit (spec: the writer's protocol).
+
+Nothing here takes a lock or trusts a clock: the storage's create-if-absent decides who may commit, and a prune deletes nothing
+that a session it knows of may still refer to.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lamina.crypto.hashing import derive, keyed_hash
+from lamina.errors import ChunkMissing, ObjectExists, ObjectMissing, SessionAborted
+from lamina.model.ids import ChunkId, SessionId
+from lamina.model.operation import Operation
+from lamina.repository.access import Access
+from lamina.repository.chunks import ChunkReader
+from lamina.repository.control import seal_body
+from lamina.repository.format import BlobKind, Kind, delta_name, session_name
+from lamina.repository.generations import Generations, read_generations
+from lamina.repository.index import DECISIONS, Index, encode_index
+from lamina.repository.records import CaughtUpRecord, SnapshotBody, SnapshotRecord, StartRecord, to_us
+from lamina.repository.session_keys import SessionKeys, make_session_keys
+from lamina.repository.trees import children
+from lamina.repository.writer import ChunkWriter, EncodingOptions
+
+START_TRIES = 5  # a generation that moves this often between two reads means that something else is wrong
+CHECKPOINT_S = 30.0  # what a killed run may have to upload again
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """Which process this is, so that a prune on the same host can see that it is gone."""
+
+    host: bytes
+    boot: bytes
+    number: int
+    started: int  # clock ticks after boot
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The snapshot whose chunks may be referred to without looking them up."""
+
+    session: SessionId
+    root: ChunkId
+    still_there: Callable[[], bool]  # whether it is committed and not removed, read from the storage now
+
+
+class Session:
+    """One run of a writer. Made by `begin`; ends by `commit` or by `close` alone (then it stays undecided)."""
+
+    def __init__(
+        self, access: Access, index: Index, session: SessionId, keys: SessionKeys, generations: Generations,
+        options: EncodingOptions, operation: Operation,
+    ) -> None:  # fmt: skip
+        self.id = session
+        self.index = index
+        self.reader = ChunkReader(access, index)
+        self.writer = ChunkWriter(access, index, keys, options, operation)
+        self.parents: list[Parent] = []
+        self._access = access
+        self._keys = keys
+        self._caught_up = generations.newest
+        self._operation = operation
+        self._deltas = 0
+        self._checkpointed = operation.clock.monotonic()
+        self.started = operation.clock.now()
+        index.condemned = generations.condemned
+
+    def rely_on(self, parent: Parent) -> bool:
+        """Whether ids of *parent* may be used as they are: it is there when read after our start record."""
+        if not parent.still_there():
+            return False
+        self.parents.append(parent)
+        return True
+
+    def checkpoint(self, *, now: bool = False) -> None:
+        """From time to time, publish what is stored and catch up with prunes. Raises: SessionAborted, StorageError."""
+        clock = self._operation.clock
+        if not now and clock.monotonic() - self._checkpointed < CHECKPOINT_S:
+            return
+        self._publish()
+        self._catch_up()
+        self._checkpointed = clock.monotonic()
+
+    def commit(self, record: SnapshotRecord, body: SnapshotBody) -> None:
+        """Make the snapshot: everything it needs first, then the one object that decides.
+
+        Raises: SessionAborted if a prune gave this session up; StorageError.
+        """
+        self.writer.flush()
+        self._publish()
+        self._catch_up()
+        sealed = seal_body(self._keys.metadata, self.id, body, self._access.repository)
+        name = session_name("snapshots", self.id)
+        try:
+            self._access.control.write(Kind.SNAPSHOT, name, record, sealed)
+        except ObjectExists as error:
+            raise self._explain_loss(name) from error
+
+    def snapshot_record(
+        self, *, root: ChunkId, size: int, partial: bool, name: str, tags: frozenset[str], expires: int | None
+    ) -> SnapshotRecord:
+        """The record to commit, with what the session itself knows."""
+        return SnapshotRecord(
+            started=to_us(self.started),
+            finished=to_us(self._operation.clock.now()),
+            generation=self._caught_up,
+            root=root,
+            size=size,
+            stored=self.writer.counts.stored,
+            partial=partial,
+            name_hash=hash_name(self._access, name),
+            tag_hashes=sorted(hash_name(self._access, tag) for tag in tags),
+            expires=expires,
+            protected=False,
+            parent=self.parents[0].session if self.parents else b"",
+            keys=self._keys.metadata_entry,
+        )
+
+    def close(self) -> None:
+        """Let go of threads and files. A session that did not commit stays undecided; the next run uses its chunks."""
+        self.writer.close()
+
+    def give_up(self) -> None:
+        """Publish what is stored already, so that the next run finds it. Raises: StorageError."""
+        self._publish()
+
+    def _publish(self) -> None:
+        packs = self.writer.take_stored()
+        if packs:
+            self._access.control.write(Kind.DELTA, delta_name(self.id, self._deltas), encode_index(packs))
+            self._deltas += 1
+
+    def _catch_up(self) -> None:
+        """If a prune began since, copy what we need out of the packs it condemned; only then tell it so."""
+        generations = read_generations(self._access.storage, self._access.control)
+        if generations.newest <= self._caught_up:
+            return
+        self._check_undecided()
+        self.index.load(self._access.storage, self._access.control)
+        self.index.condemned = generations.condemned
+        for parent in self.parents:
+            if not parent.still_there():
+                self._use_all(BlobKind.DIRECTORY, parent.root, set())
+        seen: set[ChunkId] = set()
+        for chunk in self.writer.used():
+            if chunk not in seen and self.index.find(chunk) is None:
+                seen.add(chunk)
+                self._rescue(chunk)
+        self.writer.flush()
+        self._publish()
+        name = session_name("sessions", self.id, f"gen-{generations.newest:08d}")
+        self._access.control.write(Kind.CAUGHT_UP, name, CaughtUpRecord(generations.newest))
+        self._caught_up = generations.newest
+
+    def _rescue(self, chunk: ChunkId) -> None:
+        place = next(self.index.places(chunk), None)
+        if place is None:
+            raise ChunkMissing(
+                f"chunk {chunk.hex()}, which this backup refers to, is gone from the index",
+                hint="run the backup again: it will read and store that content anew",
+            )
+        self.writer.copy(self.reader, place)
+
+    def _use_all(self, kind: BlobKind, chunk: ChunkId, seen: set[ChunkId]) -> None:
+        """Treat everything under a metadata chunk as used: its snapshot no longer protects it."""
+        self.writer.use(chunk)
+        if kind is BlobKind.DATA or chunk in seen:
+            return
+        seen.add(chunk)
+        links = self.reader.get_links(kind, chunk)
+        for child_kind, child in children(kind, links, name=f"metadata chunk {chunk.hex()}"):
+            self._use_all(child_kind, child, seen)
+
+    def _check_undecided(self) -> None:
+        name = session_name("snapshots", self.id)
+        try:
+            self._access.storage.stat(name)
+        except ObjectMissing:
+            return
+        raise self._explain_loss(name)
+
+    def _explain_loss(self, name: str) -> SessionAborted:
+        signed = self._access.control.decode(self._access.storage.get(name), name, DECISIONS)
+        if signed.kind is Kind.ABORT:
+            return SessionAborted(
+                f"a prune gave this backup (session {self.id.hex()}) up, because it showed no sign of life for too long",
+                hint="run the backup again; what was uploaded and not pruned since is used again",
+            )
+        return SessionAborted(
+            f"another snapshot stands under the id of this session, {self.id.hex()}",
+            hint="somebody else writes with this repository's keys: see the threat model, then run the backup again",
+        )
+
+
+def begin_session(
+    access: Access, index: Index, process: Process, options: EncodingOptions, operation: Operation
+) -> Session:
+    """Announce a session and load the index. Raises: NotPermitted, StorageError, Damaged."""
+    access.namer()  # a key that cannot name content cannot write any
+    for _ in range(START_TRIES):
+        before = read_generations(access.storage, access.control)
+        session = SessionId(os.urandom(16))
+        keys = make_session_keys(access.repository, session, access.epoch, access.own_slot)
+        start = StartRecord(
+            before.newest, access.format.number, to_us(operation.clock.now()), process.host, process.boot,
+            process.number, process.started, keys.entries_hash(),
+        )  # fmt: skip
+        access.control.write(Kind.START, session_name("sessions", session, "start"), start)
+        after = read_generations(access.storage, access.control)
+        if after.newest == before.newest:
+            index.load(access.storage, access.control)
+            return Session(access, index, session, keys, after, options, operation)
+    raise SessionAborted(
+        f"a prune began {START_TRIES} times while this backup was starting", hint="try again in a minute"
+    )
+
+
+def hash_name(access: Access, name: str) -> bytes:
+    """A keyed hash of a snapshot's name or a tag: groups snapshots for whoever may not read names."""
+    assert access.id_key is not None  # noqa: S101 - writers and owners have it
+    return keyed_hash(derive(access.id_key, "lamina/1 names"), name.encode("utf-8", "surrogateescape"))[:16]
+
+

@@ -1,0 +1,153 @@
+"""Directories ↔ nodes (spec: directory nodes)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+
+from lamina.errors import Damaged, EntryMissing
+from lamina.model.entries import Entry, EntryType, FixedContent, Metadata, Position
+from lamina.model.ids import ChunkId
+from lamina.repository.blobs import Node
+from lamina.repository.chunks import ChunkReader
+from lamina.repository.format import BlobKind, decode_record
+from lamina.repository.streams import decode_fixed_node, tree_depth
+from lamina.repository.writer import ChunkWriter
+
+_LINK = struct.Struct("<B32s")  # kind of the chunk, its id
+_FIXED = 1  # form of a stream: cut at fixed places
+
+
+class _EntryRecord(msgspec.Struct, array_like=True, frozen=True):
+    name: bytes
+    type: int
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    link: int  # ordinal among the node's links; -1: none
+    form: int  # of the stream; 0: none
+    size: int
+    chunk_size: int
+    position: int
+
+
+def put_tree(writer: ChunkWriter, entries: Mapping[str, Entry]) -> ChunkId:
+    """Store entries by path as nested directories; returns the root's id."""
+    children: dict[str, dict[str, Entry]] = {}
+    here: list[Entry] = []
+    for path, entry in entries.items():
+        first, _, rest = path.partition("/")
+        if rest:
+            children.setdefault(first, {})[rest] = entry
+        else:
+            here.append(entry)
+    for name, below in children.items():
+        here.append(Entry(name.encode("utf-8", "surrogateescape"), EntryType.DIRECTORY, child=put_tree(writer, below)))
+    return writer.put_node(BlobKind.DIRECTORY, encode_directory(sorted(here, key=lambda entry: entry.name)))
+
+
+def walk_tree(reader: ChunkReader, root: ChunkId, prefix: str = "") -> Iterator[tuple[str, Entry]]:
+    """Every file below *root* with its path. Raises: Damaged, ChunkMissing, NotPermitted."""
+    for entry in read_directory(reader, root):
+        path = prefix + entry.name.decode("utf-8", "surrogateescape")
+        if entry.child is not None:
+            yield from walk_tree(reader, entry.child, path + "/")
+        else:
+            yield path, entry
+
+
+def get_entry(reader: ChunkReader, root: ChunkId, path: str) -> Entry:
+    """The entry at *path*. Raises: EntryMissing, Damaged, ChunkMissing."""
+    names = [name for name in path.split("/") if name]
+    entry = Entry(b"", EntryType.DIRECTORY, child=root)
+    for name in names:
+        encoded = name.encode("utf-8", "surrogateescape")
+        below = read_directory(reader, entry.child) if entry.child is not None else []
+        found = [item for item in below if item.name == encoded]
+        if not found:
+            raise EntryMissing(f"the snapshot has no entry {path!r}", hint="`lamina show SNAPSHOT` lists what it has")
+        entry = found[0]
+    return entry
+
+
+def read_directory(reader: ChunkReader, chunk: ChunkId) -> list[Entry]:
+    """The entries of one directory node. Raises: Damaged, ChunkMissing, NotPermitted."""
+    return decode_directory(reader.get_node(BlobKind.DIRECTORY, chunk), name=f"metadata chunk {chunk.hex()}")
+
+
+def encode_directory(entries: Sequence[Entry]) -> Node:
+    """One directory: links for whoever marks, a body for whoever may read names."""
+    links: list[bytes] = []
+    records: list[_EntryRecord] = []
+    for entry in entries:
+        content, link = entry.content, -1
+        target = _link(entry)
+        if target is not None:
+            link = len(links)
+            links.append(_LINK.pack(*target))
+        data = entry.metadata
+        records.append(
+            _EntryRecord(
+                entry.name, entry.type, data.mode, data.uid, data.gid, data.mtime_ns, link,
+                _FIXED if content else 0, entry.size, content.chunk_size if content else 0,
+                content.position if content else 0,
+            )  # fmt: skip
+        )
+    return Node(b"".join(links), msgspec.msgpack.encode(records))
+
+
+def decode_directory(node: Node, *, name: str) -> list[Entry]:
+    """Raises: Damaged."""
+    links = [ChunkId(chunk) for _, chunk in decode_links(node.links, name=name)]
+    try:
+        return [_decode_entry(record, links) for record in decode_record(node.body, list[_EntryRecord], name=name)]
+    except (ValueError, IndexError) as error:
+        raise Damaged(f"{name} holds an entry that makes no sense: {error}") from error
+
+
+def decode_links(links: bytes, *, name: str) -> list[tuple[BlobKind, bytes]]:
+    """What a directory node refers to. Raises: Damaged."""
+    if len(links) % _LINK.size:
+        raise Damaged(f"{name} holds no whole number of links")
+    try:
+        return [(BlobKind(kind), chunk) for kind, chunk in _LINK.iter_unpack(links)]
+    except ValueError as error:
+        raise Damaged(f"{name} links to something unknown: {error}") from error
+
+
+def children(kind: BlobKind, links: bytes, *, name: str) -> Iterator[tuple[BlobKind, ChunkId]]:
+    """Every chunk that a metadata chunk refers to; the structure key is enough to follow them. Raises: Damaged."""
+    if kind is BlobKind.DIRECTORY:
+        for child_kind, chunk in decode_links(links, name=name):
+            yield child_kind, ChunkId(chunk)
+    elif kind is BlobKind.FIXED_NODE:
+        node = decode_fixed_node(links, name=name)
+        below = BlobKind.DATA if node.level == 1 else BlobKind.FIXED_NODE
+        for _, found in node.slots:
+            if found is not None:
+                yield below, found
+
+
+def _link(entry: Entry) -> tuple[BlobKind, ChunkId] | None:
+    if entry.child is not None:
+        return BlobKind.DIRECTORY, entry.child
+    content = entry.content
+    if content is None or content.id is None:
+        return None
+    depth = tree_depth(-(-content.size // content.chunk_size))
+    return (BlobKind.FIXED_NODE if depth else BlobKind.DATA), content.id
+
+
+def _decode_entry(record: _EntryRecord, links: Sequence[ChunkId]) -> Entry:
+    target = links[record.link] if record.link >= 0 else None
+    metadata = Metadata(record.mode, record.uid, record.gid, record.mtime_ns)
+    kind = EntryType(record.type)
+    if kind is EntryType.DIRECTORY:
+        return Entry(record.name, kind, metadata, child=target)
+    if record.form != _FIXED:
+        raise ValueError(f"a stream of the unknown form {record.form}")
+    content = FixedContent(record.size, record.chunk_size, Position(record.position), target)
+    return Entry(record.name, kind, metadata, content=content)

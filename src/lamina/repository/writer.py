@@ -1,0 +1,240 @@
+"""Put chunks, each once: name, look up, seal, check, pack, store."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+
+from lamina.errors import Damaged
+from lamina.model.entries import Buffer
+from lamina.model.ids import ChunkId, SessionId
+from lamina.model.operation import Operation
+from lamina.repository.access import Access
+from lamina.repository.blobs import Node, SealedBlob
+from lamina.repository.chunks import ChunkReader
+from lamina.repository.format import BLOB_HEADER_SIZE, BlobKind, BlobRow
+from lamina.repository.index import Index
+from lamina.repository.packs import FinishedPack, PackWriter
+from lamina.repository.records import KeyEntry, PackRow
+from lamina.repository.session_keys import SessionKeys
+from lamina.repository.tables import ChunkPlace
+
+OPEN_PACKS = 2  # data packs filled at a time: order and sizes of chunks do not fingerprint a file (eprint 2025/532)
+UPLOADS = 2  # packs stored at a time; one more may wait, then writers wait
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingOptions:
+    """How chunks are encoded."""
+
+    level: int | None  # zstd level; None: stored as they are
+    check: bool  # decode data chunks and compare them before they are stored (metadata always is)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What a writer did so far."""
+
+    new: int = 0  # plain bytes that were in no pack
+    stored: int = 0  # bytes put into the storage
+
+
+@dataclass(slots=True)
+class _Stored:
+    """Packs that are stored and in no delta yet."""
+
+    packs: list[tuple[PackRow, list[BlobRow]]] = field(default_factory=list)
+
+
+class ChunkWriter:
+    """Writes the chunks of one session, from any number of threads."""
+
+    def __init__(
+        self, access: Access, index: Index, keys: SessionKeys, options: EncodingOptions, operation: Operation
+    ) -> None:
+        self.counts = Counts()
+        self._access = access
+        self._index = index
+        self._keys = keys
+        self._options = options
+        self._operation = operation
+        self._namer = access.namer()
+        self._session = SessionId(keys.content_entry.session)
+        self._lock = threading.Lock()
+        self._claimed: set[ChunkId] = set()  # sealed or being sealed by us, and not yet in the index
+        self._data: list[PackWriter] = [self._new_pack(meta=False) for _ in range(OPEN_PACKS)]
+        self._meta = self._new_pack(meta=True)
+        self._stored = _Stored()
+        self._executor = ThreadPoolExecutor(UPLOADS, thread_name_prefix="store")
+        self._slots = threading.BoundedSemaphore(UPLOADS + 1)
+        self._uploads: list[Future[None]] = []
+        self._used = tempfile.TemporaryFile(prefix="lamina-used-")  # noqa: SIM115 - ids we refer to and did not write
+
+    def data_id(self, content: Buffer) -> ChunkId:
+        """The id that *content* has or would have."""
+        return self._namer.data_id(content)
+
+    def put_data(self, chunk: ChunkId, content: Buffer) -> bool:
+        """Store *content*, whose id is *chunk*, unless the repository has it; says whether it was new."""
+        if not self._claim(chunk):
+            return False
+        sealed = self._access.sealer.seal_data(
+            chunk, content, session_key=self._keys.content, level=self._options.level
+        )
+        if self._options.check:
+            self._check_data(sealed, content)
+        self._add(sealed, self._keys.content_entry)
+        return True
+
+    def put_node(self, kind: BlobKind, node: Node) -> ChunkId:
+        """Store a metadata chunk unless the repository has it."""
+        chunk = self._namer.node_id(kind, node)
+        if self._claim(chunk):
+            sealed = self._access.sealer.seal_node(kind, chunk, node, session_key=self._keys.metadata)
+            self._check_node(sealed, node)
+            self._add(sealed, self._keys.metadata_entry)
+        return chunk
+
+    def copy(self, reader: ChunkReader, place: ChunkPlace) -> None:
+        """Copy one blob verbatim, with its key entry, into a pack of ours."""
+        header, blob, entry = reader.get_blob(place)
+        links = blob[BLOB_HEADER_SIZE : BLOB_HEADER_SIZE + header.links_size]
+        self._add(SealedBlob(header, links, blob[BLOB_HEADER_SIZE + header.links_size :], place.plain_size), entry)
+
+    def used(self) -> Iterator[ChunkId]:
+        """Every id that this session refers to and found in the index (some more than once)."""
+        with self._lock:
+            self._used.flush()
+        offset = 0
+        while block := os.pread(self._used.fileno(), 32 << 10, offset):
+            offset += len(block)
+            for start in range(0, len(block), 32):
+                yield ChunkId(block[start : start + 32])
+
+    def use(self, chunk: ChunkId) -> None:
+        """Remember that this session refers to a chunk that another one wrote."""
+        with self._lock:
+            self._used.write(chunk)
+
+    def flush(self) -> None:
+        """Store every open pack and wait until all are stored. Raises: whatever storing raised."""
+        with self._lock:
+            packs = [*self._data, self._meta]
+            self._data = [self._new_pack(meta=False) for _ in range(OPEN_PACKS)]
+            self._meta = self._new_pack(meta=True)
+        for pack in packs:
+            if len(pack):
+                self._upload(pack)
+        uploads, self._uploads = self._uploads, []
+        for upload in uploads:
+            upload.result()
+
+    def take_stored(self) -> list[tuple[PackRow, list[BlobRow]]]:
+        """The packs stored since the last call, for an index delta."""
+        with self._lock:
+            packs, self._stored.packs = self._stored.packs, []
+        return packs
+
+    def close(self) -> None:
+        """Let go of threads and files; packs that are not stored are given up."""
+        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._used.close()
+
+    def _claim(self, chunk: ChunkId) -> bool:
+        """Whether this caller is the one to write *chunk*."""
+        with self._lock:
+            if chunk in self._claimed:
+                return False
+            self._claimed.add(chunk)
+        place = self._index.find(chunk)
+        if place is None:
+            return True
+        with self._lock:
+            self._claimed.discard(chunk)
+            self._used.write(chunk)
+        return False
+
+    def _add(self, sealed: SealedBlob, entry: KeyEntry) -> None:
+        """Put a blob into an open pack; store the pack if it is full now."""
+        meta = sealed.header.kind is not BlobKind.DATA
+        with self._lock:
+            slot = secrets.randbelow(OPEN_PACKS)
+            pack = self._meta if meta else self._data[slot]
+            full: list[PackWriter] = []
+            number = pack.find_key(entry)
+            if number is None:  # the key table is full: only verbatim copies bring foreign keys
+                full.append(pack)
+                pack = self._replace(slot, meta=meta)
+                number = pack.find_key(entry) or 0
+            pack.add(replace(sealed.header, key=number), sealed.links, sealed.body, plain_size=sealed.plain_size)
+            self.counts.new += sealed.plain_size
+            target = self._access.format.meta_pack if meta else self._access.format.data_pack
+            if pack.size >= target:
+                full.append(pack)
+                self._replace(slot, meta=meta)
+        for pack in full:
+            self._upload(pack)
+
+    def _replace(self, slot: int, *, meta: bool) -> PackWriter:
+        pack = self._new_pack(meta=meta)
+        if meta:
+            self._meta = pack
+        else:
+            self._data[slot] = pack
+        return pack
+
+    def _new_pack(self, *, meta: bool) -> PackWriter:
+        return PackWriter(self._access.repository, self._session, self._access.structure_key, meta=meta)
+
+    def _upload(self, pack: PackWriter) -> None:
+        """Hand a pack to the storing threads; waits while too many are under way. Raises: what an earlier one raised."""
+        with self._lock:
+            done = [upload for upload in self._uploads if upload.done()]
+            self._uploads = [upload for upload in self._uploads if not upload.done()]
+        for upload in done:
+            upload.result()
+        self._slots.acquire()
+        future = self._executor.submit(self._store, pack)
+        with self._lock:
+            self._uploads.append(future)
+
+    def _store(self, writer: PackWriter) -> None:
+        try:
+            pack = writer.finish()
+            self._access.storage.put(pack.name, pack.parts)
+            self._remember(pack)
+            self._operation.progress.advance(stored=pack.size)
+        finally:
+            self._slots.release()
+
+    def _remember(self, pack: FinishedPack) -> None:
+        with self._lock:
+            self._index.add(pack)
+            self._claimed.difference_update(row.id for row in pack.rows)
+            self._stored.packs.append((PackRow(pack.id, pack.size, pack.meta, 0), list(pack.rows)))
+            self.counts.stored += pack.size
+
+    def _check_data(self, sealed: SealedBlob, content: Buffer) -> None:
+        blob = b"".join((sealed.header.encode(), sealed.body))
+        opened = self._access.sealer.unseal_body(sealed.header, blob, session_key=self._keys.content)
+        if len(opened) != len(content) or not opened.startswith(content):  # 60 times as fast as == with a view
+            raise _encoding_error(sealed)
+
+    def _check_node(self, sealed: SealedBlob, node: Node) -> None:
+        blob = b"".join((sealed.header.encode(), sealed.links, sealed.body))
+        links = self._access.sealer.unseal_links(sealed.header, blob)
+        body = self._access.sealer.unseal_body(sealed.header, blob, session_key=self._keys.metadata)
+        if (links, body) != (node.links, node.body):
+            raise _encoding_error(sealed)
+
+
+def _encoding_error(sealed: SealedBlob) -> Damaged:
+    return Damaged(
+        f"chunk {sealed.header.id.hex()} did not decode to what was encoded; nothing wrong was stored",
+        hint="memory, processor or the compression library is faulty: test the memory of this machine",
+    )
