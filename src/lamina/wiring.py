@@ -86,18 +86,10 @@ class Signals:
 
 def open_storage(settings: Settings, operation: Operation, *, create: bool = False) -> Storage:
     """The storage the settings name, with retries and speed limits around it. *create*: make the place if need be."""
-    from lamina.plugins import find_plugin
-    from lamina.storage.addresses import parse_address
     from lamina.storage.retrying import Retrying
     from lamina.storage.throttled import Throttled
 
-    if not settings.address:
-        raise UsageError(
-            "no repository was named", hint="give -r PATH_OR_URL, or set LAMINA_REPOSITORY (see `lamina init -h`)"
-        )
-    address = parse_address(settings.address, settings.environment)
-    storage: Storage = find_plugin("storage", address.kind).open_storage(address, settings.environment, create=create)
-    storage = Retrying(storage, operation)
+    storage: Storage = Retrying(open_bare_storage(settings, create=create), operation)
     if settings.limit_upload or settings.limit_download:
         storage = Throttled(
             storage,
@@ -106,6 +98,20 @@ def open_storage(settings: Settings, operation: Operation, *, create: bool = Fal
             download_bytes_per_s=settings.limit_download,
             stop=operation.stop,
         )
+    return storage
+
+
+def open_bare_storage(settings: Settings, *, create: bool = False) -> Storage:
+    """The storage the settings name, with nothing around it: to be probed."""
+    from lamina.plugins import find_plugin
+    from lamina.storage.addresses import parse_address
+
+    if not settings.address:
+        raise UsageError(
+            "no repository was named", hint="give -r PATH_OR_URL, or set LAMINA_REPOSITORY (see `lamina init -h`)"
+        )
+    address = parse_address(settings.address, settings.environment)
+    storage: Storage = find_plugin("storage", address.kind).open_storage(address, settings.environment, create=create)
     return storage
 
 

@@ -125,7 +125,11 @@ def key_document(slot: KeySlot) -> Document:
 
 def probe_document(report: ProbeReport) -> Document:
     return {
+        "address": report.address,
         "suitable": report.suitable,
+        "skew_s": round(report.skew.total_seconds(), 3),
+        "upload_bytes_per_s": round(report.upload_bytes_per_s),
+        "download_bytes_per_s": round(report.download_bytes_per_s),
         "checks": [
             {"name": one.name, "ok": one.ok, "required": one.required, "detail": one.detail} for one in report.checks
         ],

@@ -13,6 +13,7 @@ from lamina.model.quantities import format_size, parse_size
 
 if TYPE_CHECKING:
     from lamina.cli.call import Call
+    from lamina.model.operation import Operation
 
 RECOVERY_ADVICE = (
     "RECOVERY KEY: opens this repository if the passphrase is lost.",
@@ -56,17 +57,9 @@ def run_init(call: Call) -> int:
     passphrase = call.passphrase(new=True)
     call.output.event("start", verb="init", repository=call.settings.address)
     with call.operation() as operation:
-        storage = wiring.open_storage(call.settings, operation, create=True)
         if not arguments.no_probe:
-            from lamina.storage.probe import probe
-
-            report = probe(storage, operation)
-            if not report.suitable:
-                failed = "; ".join(f"{one.name}: {one.detail}" for one in report.checks if one.required and not one.ok)
-                raise StorageUnsuitable(
-                    f"{storage.address} cannot hold a repository: {failed}",
-                    hint="see all checks with `lamina storage probe`",
-                )
+            _check_storage(call, operation)
+        storage = wiring.open_storage(call.settings, operation, create=True)
         repository, recovery_key = wiring.create_repository(call.settings, storage, passphrase, options, operation)
         address, identity = storage.address, repository.id.hex()
         repository.close()
@@ -83,3 +76,22 @@ def run_init(call: Call) -> int:
     ]
     call.output.report("init", document, lines)
     return exit_codes.DONE
+
+
+def _check_storage(call: Call, operation: Operation) -> None:
+    """Raise StorageUnsuitable unless the storage keeps every promise that a repository rests on."""
+    from lamina.storage.probe import probe
+
+    storage = wiring.open_bare_storage(call.settings, create=True)
+    try:
+        report = probe(storage, operation)
+    finally:
+        storage.close()
+    failed = [f"{one.name}: {one.detail}" for one in report.checks if not one.ok]
+    if not report.suitable:
+        raise StorageUnsuitable(
+            f"{storage.address} cannot hold a repository: {'; '.join(failed)}",
+            hint="see all checks with `lamina storage probe`",
+        )
+    for text in failed:
+        call.output.warning(f"{storage.address}: {text}")

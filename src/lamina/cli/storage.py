@@ -33,7 +33,7 @@ def run_probe(call: Call) -> int:
     if not call.settings.address:
         call.missing_address()
     with call.operation() as operation:
-        storage = wiring.open_storage(call.settings, operation)
+        storage = wiring.open_bare_storage(call.settings)
         try:
             report = probe(storage, operation)
         finally:
