@@ -49,16 +49,16 @@ class LocalStorage:
 
     def __init__(self, path: str | PurePath, *, create: bool = False, anonymous: bool = True) -> None:
         self._path = os.path.abspath(path)
-        if create:
-            with self._explaining("making the directory"):
+        try:
+            if create:
                 make_root(self._path, _DIRECTORY_MODE)
-        with self._explaining("opening the directory"):
-            try:
-                self._root = os.open(self._path, _DIRECTORY)
-            except FileNotFoundError as error:
-                raise StorageUnavailable(
-                    f"the directory {self._path} does not exist", hint="check the path; if it is on a disk, mount it"
-                ) from error
+            self._root = os.open(self._path, _DIRECTORY)
+        except FileNotFoundError as error:
+            raise StorageUnavailable(
+                f"the directory {self._path} does not exist", hint="check the path; if it is on a disk, mount it"
+            ) from error
+        except OSError as error:
+            raise explain(error, f"opening the directory {self._path}") from error
         # linking an anonymous file goes by its name in /proc
         self._anonymous = anonymous and hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
         self._durable: set[str] = set()  # directories (from the root) whose own names are known to survive a power cut
@@ -217,6 +217,7 @@ class LocalStorage:
         except _MISSING as error:
             self._explain_missing(error, what, name)
         except OSError as error:
+            self._check_root()  # a removed directory gives errors of many kinds
             raise explain(error, f"{what} in {self._path}") from error
 
     def _explain_missing(self, error: OSError, what: str, name: str | None) -> NoReturn:
