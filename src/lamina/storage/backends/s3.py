@@ -21,7 +21,7 @@ from lamina.errors import ObjectMissing, ObjectTruncated
 from lamina.storage.addresses import StorageAddress
 from lamina.storage.backends.s3_credentials import Account, find_account
 from lamina.storage.backends.s3_errors import explain
-from lamina.storage.names import check_name, check_prefix
+from lamina.storage.names import check_name, check_prefix, is_name
 from lamina.storage.storage import Parts, StoredObject, settle
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class S3Storage:
                 return self._stored(obstore.get(self._store, self._key(name)).meta)
 
     def objects(self, prefix: str = "") -> Iterator[StoredObject]:
-        return self._list(self._key(check_prefix(prefix)))
+        return self._list(check_prefix(prefix))
 
     def delete(self, name: str) -> None:
         with self._explaining("DELETE", check_name(name)):
@@ -104,15 +104,17 @@ class S3Storage:
     def close(self) -> None:
         """Nothing to give back: idle connections close by themselves."""
 
-    def _list(self, key: str) -> Iterator[StoredObject]:
-        pages = iter(obstore.list(self._store, key.rstrip("/") or None, chunk_size=1000))
+    def _list(self, prefix: str) -> Iterator[StoredObject]:
+        pages = iter(obstore.list(self._store, self._key(prefix).rstrip("/") or None, chunk_size=1000))
         while True:
-            with self._explaining("LIST", key):
+            with self._explaining("LIST", prefix):
                 page = next(pages, None)
             if page is None:
                 return
             for meta in page:
-                yield self._stored(meta)
+                stored = self._stored(meta)
+                if stored.name.startswith(prefix) and is_name(stored.name):  # consoles make markers for "folders"
+                    yield stored
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}/{name}" if self._prefix else name
