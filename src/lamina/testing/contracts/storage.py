@@ -84,7 +84,8 @@ class StorageContract:
         assert storage.get(folder + "parts") == b"".join(parts)
 
     def test_a_single_part_of_every_buffer_type_is_put(self, storage: Storage, folder: str) -> None:
-        for number, part in enumerate([b"abc", bytearray(b"abc"), memoryview(b"abc")]):
+        parts: list[Buffer] = [b"abc", bytearray(b"abc"), memoryview(b"abc")]
+        for number, part in enumerate(parts):
             storage.put(f"{folder}single-{number}", [part])
             assert storage.get(f"{folder}single-{number}") == b"abc"
 
