@@ -80,7 +80,7 @@ def run_backup(call: Call) -> int:
 
     arguments = call.arguments
     paths = stored_paths(arguments, wiring.working_directory())
-    name = check_name(arguments.name or default_name(paths, wiring.host_name()))
+    name = check_name(default_name(paths, wiring.host_name()) if arguments.name is None else arguments.name)
     _check_stdin(arguments)
     with opened_inputs(arguments, paths, call.stop) as inputs, call.repository() as (repository, operation):
         options = _options(call, name, repository, operation)
