@@ -35,7 +35,9 @@ class EnvelopeKey:
         try:
             return _SUITE.decrypt(envelope, self._private, info)
         except (InvalidTag, ValueError):
-            raise Damaged("a sealed session key does not open", hint="it was changed, or sealed to another key") from None
+            raise Damaged(
+                "a sealed session key does not open", hint="it was changed, or sealed to another key"
+            ) from None
 
     def __repr__(self) -> str:
         return "EnvelopeKey(***)"

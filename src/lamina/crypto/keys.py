@@ -1,14 +1,14 @@
 """The keys of one repository: from a root or a slot's secret to one sub-key a purpose, by role.
 
-    root (32 bytes, the recovery key)          owner
-    ├── id key        names chunks             owner  writer
-    ├── chunker key   places content cuts      owner  writer
-    ├── structure key opens shapes, not names  owner  writer  steward
-    ├── signing key   the owner's signature    owner
-    └── epoch n key   opens session keys       owner
-    slot secret (32 bytes)                            writer  steward
-    ├── signing key   this slot's signature
-    └── envelope key  opens metadata keys sealed to this slot
+root (32 bytes, the recovery key)          owner
+├── id key        names chunks             owner  writer
+├── chunker key   places content cuts      owner  writer
+├── structure key opens shapes, not names  owner  writer  steward
+├── signing key   the owner's signature    owner
+└── epoch n key   opens session keys       owner
+slot secret (32 bytes)                            writer  steward
+├── signing key   this slot's signature
+└── envelope key  opens metadata keys sealed to this slot
 """
 
 from __future__ import annotations

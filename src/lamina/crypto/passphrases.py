@@ -28,9 +28,7 @@ KDF_LIMIT = KdfCost(memory_kib=4 * 1024 * 1024, iterations=64, lanes=64)  # a ho
 
 def stretch(passphrase: Secret, salt: bytes, cost: KdfCost) -> bytes:
     """Derive a 32-byte key from a passphrase with Argon2id (RFC 9106)."""
-    kdf = Argon2id(
-        salt=salt, length=32, iterations=cost.iterations, lanes=cost.lanes, memory_cost=cost.memory_kib
-    )
+    kdf = Argon2id(salt=salt, length=32, iterations=cost.iterations, lanes=cost.lanes, memory_cost=cost.memory_kib)
     return kdf.derive(passphrase.reveal())
 
 
@@ -71,7 +69,7 @@ def parse_recovery_key(text: Secret) -> bytes | None:
     except (binascii.Error, ValueError):
         payload = b""
     root, check = payload[:32], payload[32:]
-    if len(root) != 32 or check != public_hash([_PREFIX.encode(), root])[:_CHECK_SIZE]:  # noqa: PLR2004
+    if len(root) != 32 or check != public_hash([_PREFIX.encode(), root])[:_CHECK_SIZE]:
         raise WrongPassphrase(
             "the recovery key is misspelt: its checksum does not fit", hint="compare it with the paper letter by letter"
         )

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from enum import Enum
 
+from lamina.chunking.chunker import FixedChunker
+from lamina.engine.compare import Comparison, Coverage, VerifyMode, choose_mode
+from lamina.engine.dry_run import CountingPutter
+from lamina.engine.hinting import are_hints_true
+from lamina.engine.images import ImageJob, ImageReader
+from lamina.engine.outcome import Difference
+from lamina.errors import Damaged, EntryMissing, LaminaError, NotPermitted, StorageError
+from lamina.filters.pipeline import compression_level
+from lamina.model.entries import Entry, EntryType, FixedContent
 from lamina.model.ids import SessionId
 from lamina.model.operation import Operation
-from lamina.model.snapshots import Snapshot, Statistics
+from lamina.model.process import Process
+from lamina.model.snapshots import Snapshot, Statistics, Trust
+from lamina.repository.records import SnapshotBody, to_us
 from lamina.repository.repository import Repository
+from lamina.repository.sessions import Session
+from lamina.repository.streams import ChunkPutter, FixedMap
+from lamina.repository.trees import get_entry, put_tree
+from lamina.repository.writer import EncodingOptions
 from lamina.sources.hints import ChangedRanges
 from lamina.sources.source import ImageSource, StreamSource
 
-
-class VerifyMode(Enum):
-    """How much of a fresh backup is compared with its source."""
-
-    ADAPTIVE = "adaptive"  # all of a regular file; a sample of devices, streams that can be read again, hinted sources
-    FULL = "full"
-    SAMPLE = "sample"
-    NONE = "none"
+__all__ = ["BackupOptions", "BackupReport", "Coverage", "Difference", "Input", "VerifyMode", "backup"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,30 +54,8 @@ class BackupOptions:
     verify: VerifyMode = VerifyMode.ADAPTIVE
     check_encoding: bool = False  # decode and compare even when the run is verified in full
     dry_run: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One range in which stored data and source disagree, or that could not be read."""
-
-    path: str
-    offset: int
-    length: int
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Coverage:
-    """What of a fresh backup was compared with its source, and what came of it."""
-
-    mode: VerifyMode  # FULL, SAMPLE or NONE: what was done
-    compared: int = 0  # bytes
-    of: int = 0  # bytes
-    differences: tuple[Difference, ...] = ()
-
-    @property
-    def share(self) -> float:
-        return self.compared / self.of if self.of else 1.0
+    process: Process = field(default_factory=Process)
+    program: str = ""  # name and version of the program, for the record
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,4 +80,253 @@ def backup(
 
     Raises: SessionAborted, StorageError, SourceError; Stopped (what was uploaded is used by the next run).
     """
-    raise NotImplementedError
+    begun = operation.clock.monotonic()
+    run = _Run(repository, inputs, options, operation)
+    if options.dry_run:
+        run.count()
+        coverage, snapshot = Coverage(VerifyMode.NONE), None
+    else:
+        snapshot = run.store()
+        coverage = run.verify(snapshot)
+    return BackupReport(
+        snapshot=snapshot,
+        statistics=run.statistics(),
+        duration=timedelta(seconds=operation.clock.monotonic() - begun),
+        parent=run.parent.id if run.parent is not None else None,
+        coverage=coverage,
+        unread=tuple(difference for stored in run.stored for difference in stored.job.unread),
+        changed_while_read=tuple(one.path for one in inputs if _has_changed(one.source)),
+        hints_untrusted=tuple(run.untrusted),
+        notes=tuple(run.notes),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """One input and what became of it."""
+
+    input: Input
+    job: ImageJob
+    content: FixedContent
+    hinted: bool
+
+
+@dataclass(slots=True)
+class _Run:
+    """One backup under way."""
+
+    repository: Repository
+    inputs: Sequence[Input]
+    options: BackupOptions
+    operation: Operation
+    parent: Snapshot | None = None
+    stored: list[_Stored] = field(default_factory=list)
+    untrusted: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    new: int = 0  # bytes
+    put: int = 0  # bytes
+
+    def count(self) -> None:
+        """Find out what a backup would store, and store nothing."""
+        self.parent = self._find_parent()
+        putter = CountingPutter(self.repository)
+        self._store_all(putter, None)
+        self.new = putter.new
+
+    def store(self) -> SessionId:
+        """Store everything and commit."""
+        self.parent = self._find_parent()
+        encoding = EncodingOptions(compression_level(self.options.compression), check=self._must_check())
+        session = self.repository.begin(self.options.process, encoding, self.operation)
+        try:
+            self._rely_on_parent(session)
+            self._store_all(session.writer, session)
+            self._commit(session)
+        except (LaminaError, KeyboardInterrupt):
+            self._give_up(session)
+            raise
+        finally:
+            session.close()
+        return session.id
+
+    def verify(self, session: SessionId) -> Coverage:
+        """Compare what was stored with its sources, and say in the repository what came of it."""
+        modes = [self._mode(stored) for stored in self.stored]
+        if all(mode is VerifyMode.NONE for mode in modes):
+            return Coverage(VerifyMode.NONE, of=sum(stored.content.size for stored in self.stored))
+        self.operation.progress.start("verify", sum(stored.content.size for stored in self.stored))
+        comparison = Comparison(self.repository, self.operation)
+        parts = [
+            comparison.compare(stored.input.path, stored.input.source, stored.content, mode)
+            if mode is not VerifyMode.NONE and isinstance(stored.input.source, ImageSource)
+            else Coverage(VerifyMode.NONE, of=stored.content.size)
+            for stored, mode in zip(self.stored, modes, strict=True)
+        ]
+        whole = all(mode is VerifyMode.FULL for mode in modes)
+        coverage = Coverage(
+            VerifyMode.FULL if whole else VerifyMode.SAMPLE,
+            sum(part.compared for part in parts),
+            sum(part.of for part in parts),
+            tuple(difference for part in parts for difference in part.differences),
+        )
+        self._record(session, coverage)
+        return coverage
+
+    def statistics(self) -> Statistics:
+        """What was read, new and stored so far."""
+        return Statistics(
+            size=sum(stored.content.size for stored in self.stored),
+            read=sum(stored.job.read for stored in self.stored),
+            new=self.new,
+            stored=self.put,
+        )
+
+    def _find_parent(self) -> Snapshot | None:
+        if self.options.parent is not None:
+            return self.options.parent
+        fitting = [one for one in self.repository.snapshots() if one.name == self.options.name]
+        return fitting[-1] if fitting else None
+
+    def _rely_on_parent(self, session: Session) -> None:
+        if self.parent is None:
+            return
+        if not session.rely_on(self.repository.parent(self.parent)):
+            self.notes.append(f"the parent snapshot {self.parent.short_id} was removed meanwhile; everything is read")
+            self.parent = None
+
+    def _store_all(self, putter: ChunkPutter, session: Session | None) -> None:
+        sizes = [one.source.size for one in self.inputs if isinstance(one.source, ImageSource)]
+        self.operation.progress.start("backup", sum(sizes) if len(sizes) == len(self.inputs) else None)
+        chunk_sizes = [self._chunk_size(one) for one in self.inputs]
+        reader = ImageReader(putter, session, max(chunk_sizes), self.operation)
+        try:
+            for one, chunk_size in zip(self.inputs, chunk_sizes, strict=True):
+                self.stored.append(self._store_one(reader, one, chunk_size))
+        finally:
+            reader.close()
+
+    def _store_one(self, reader: ImageReader, one: Input, chunk_size: int) -> _Stored:
+        chunker = FixedChunker(chunk_size)
+        source = one.source
+        if not isinstance(source, ImageSource):
+            job = ImageJob(one.path, chunker, 0, None)
+            return _Stored(one, job, reader.store_stream(job, source), hinted=False)
+        parent = self._parent_map(one.path, chunk_size)
+        job = ImageJob(one.path, chunker, source.size, parent)
+        hints = self._believed_hints(one, source, job)
+        content = reader.store_image(job, source, hints)
+        return _Stored(one, job, content, hinted=hints is not None)
+
+    def _believed_hints(self, one: Input, source: ImageSource, job: ImageJob) -> ChangedRanges | None:
+        """The hints of an input, if there is a parent they can refer to and a sample does not contradict them."""
+        if one.hints is None or self.parent is None:
+            return None
+        if job.parent is None:
+            self.notes.append(f"the hints for {one.path} were not used: the parent has no such image")
+            return None
+        if self.parent.trust is Trust.DISTRUSTED:
+            self.notes.append(f"the hints for {one.path} were not used: snapshot {self.parent.short_id} is distrusted")
+            return None
+        job.whole_leaves = not self.parent.partial
+        if are_hints_true(source, job, one.hints, self.repository.access.namer(), self.operation):
+            return one.hints
+        self.untrusted.append(one.path)
+        return None
+
+    def _parent_map(self, path: str, chunk_size: int) -> FixedMap | None:
+        content = self._parent_content(path)
+        if content is None or content.chunk_size != chunk_size:
+            return None
+        return FixedMap(self.repository.reader(), content)
+
+    def _parent_content(self, path: str) -> FixedContent | None:
+        """The same image in the parent. What cannot be read of it only means that more is read of the source."""
+        if self.parent is None:
+            return None
+        try:
+            return get_entry(self.repository.reader(), self.parent.root, path).content
+        except EntryMissing:
+            return None
+        except (Damaged, NotPermitted) as error:
+            note = f"the parent snapshot {self.parent.short_id} is of no use: {error.message}"
+            if note not in self.notes:
+                self.notes.append(note)
+            return None
+
+    def _chunk_size(self, one: Input) -> int:
+        if self.options.chunk_size is not None:
+            return self.options.chunk_size
+        content = self._parent_content(one.path)
+        return content.chunk_size if content is not None else self.repository.access.format.chunk_size
+
+    def _commit(self, session: Session) -> None:
+        entries = {
+            stored.input.path.lstrip("/"): Entry(
+                stored.input.path.rpartition("/")[2].encode("utf-8", "surrogateescape"),
+                EntryType.FILE,
+                stored.input.source.metadata,
+                stored.content,
+            )
+            for stored in self.stored
+        }
+        root = put_tree(session.writer, entries)
+        session.writer.flush()
+        self.new, self.put = session.writer.counts.new, session.writer.counts.stored
+        done, options = self.statistics(), self.options
+        record = session.snapshot_record(
+            root=root,
+            size=done.size,
+            partial=any(stored.job.unread for stored in self.stored),
+            name=options.name,
+            tags=options.tags,
+            expires=to_us(options.expires) if options.expires else None,
+        )
+        paths = [stored.input.path for stored in self.stored]
+        body = SnapshotBody(
+            options.name, options.host, paths, sorted(options.tags), done.read, done.new, options.program
+        )
+        session.commit(record, body)
+
+    def _give_up(self, session: Session) -> None:
+        """Leave what was uploaded where the next run finds it; what goes wrong here is not what went wrong first."""
+        try:
+            session.give_up()
+        except (LaminaError, OSError) as error:
+            self.operation.progress.message(f"what was uploaded last will be uploaded again: {error}")
+
+    def _must_check(self) -> bool:
+        """Chunks are decoded before they are stored, unless the whole run is compared afterwards anyway."""
+        if self.options.check_encoding:
+            return True
+        return not all(
+            isinstance(one.source, ImageSource)
+            and choose_mode(self.options.verify, one.source, hinted=one.hints is not None) is VerifyMode.FULL
+            for one in self.inputs
+        )
+
+    def _mode(self, stored: _Stored) -> VerifyMode:
+        source = stored.input.source
+        if not isinstance(source, ImageSource):
+            return VerifyMode.NONE  # a stream cannot be read again; its chunks were decoded before they were stored
+        return choose_mode(self.options.verify, source, hinted=stored.hinted)
+
+    def _record(self, session: SessionId, coverage: Coverage) -> None:
+        """Mark the snapshot as verified or distrusted."""
+        if not coverage.differences and coverage.mode is not VerifyMode.FULL:
+            return
+        trust = Trust.DISTRUSTED if coverage.differences else Trust.VERIFIED
+        note = ""
+        if coverage.differences:
+            first = coverage.differences[0]
+            note = (
+                f"differs from its source in {len(coverage.differences)} places, first {first.path} at {first.offset}"
+            )
+        try:
+            snapshot = self.repository.find_snapshot(session.hex())
+            self.repository.edit(snapshot, trust=trust, note=note or None)
+        except StorageError as error:
+            self.notes.append(f"the outcome of the comparison could not be recorded: {error.message}")
+
+
+def _has_changed(source: ImageSource | StreamSource) -> bool:
+    return isinstance(source, ImageSource) and source.changed()

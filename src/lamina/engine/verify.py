@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import timedelta
 
+from lamina.engine.reachable import Reachability
+from lamina.engine.threads import each
+from lamina.errors import Damaged, FormatUnknown, ObjectMissing, ObjectTruncated, RecordForged
+from lamina.model.ids import ChunkId, PackId
 from lamina.model.operation import Operation
+from lamina.model.snapshots import Role
+from lamina.repository.inspection import Inspector, PackContent
 from lamina.repository.repository import Repository
+from lamina.storage.storage import StoredObject
+
+THREADS = 2  # each holds a whole pack
+_FAULTS = (Damaged, FormatUnknown, ObjectMissing, ObjectTruncated)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,5 +46,132 @@ class VerifyReport:
 
 
 def verify(repository: Repository, operation: Operation) -> VerifyReport:
-    """Check every object, committed or not, and every chunk of every snapshot as deep as this key can."""
-    raise NotImplementedError
+    """Check every object, committed or not, and every chunk of every snapshot as deep as this key can.
+
+    Raises: StorageError (a storage that does not answer proves nothing), Stopped.
+    """
+    begun = operation.clock.monotonic()
+    run = _Run(repository, operation)
+    run.check_everything()
+    return VerifyReport(
+        objects=run.objects,
+        read=run.read,
+        chunks=run.chunks,
+        snapshots=run.snapshots,
+        duration=timedelta(seconds=operation.clock.monotonic() - begun),
+        problems=tuple(run.problems),
+        warnings=tuple(run.warnings),
+        limits=_limits(repository.role),
+    )
+
+
+def _limits(role: Role) -> tuple[str, ...]:
+    if role is Role.OWNER:
+        return ()
+    names = "names in snapshots of other keys" if role is Role.WRITER else "names"
+    return (f"a {role.value} key cannot read content and {names}; their stored bytes were checked, not what they say",)
+
+
+@dataclass(slots=True)
+class _Run:
+    """One verify under way."""
+
+    repository: Repository
+    operation: Operation
+    problems: list[Problem] = field(default_factory=list)
+    warnings: list[Problem] = field(default_factory=list)
+    objects: int = 0
+    read: int = 0
+    chunks: int = 0
+    snapshots: int = 0
+    bad_chunks: dict[ChunkId, str] = field(default_factory=dict)  # with the object that should hold them
+    good_packs: dict[PackId, int] = field(default_factory=dict)  # blobs in each intact pack
+
+    def check_everything(self) -> None:
+        """Snapshots are listed first, then the index, then all objects: a backup that ends meanwhile is no damage."""
+        inspector = Inspector(self.repository)
+        snapshots = self.repository.snapshots(removed=True)
+        self._guard("index/", self.repository.reader)
+        found = sorted(self.repository.storage.objects(), key=lambda item: item.name)
+        self.operation.progress.start("verify", sum(item.size for item in found))
+        packs = [item for item in found if inspector.is_pack(item.name)]
+        for item in found:
+            if not inspector.is_pack(item.name):
+                self._check_object(inspector, item)
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as executor:
+            for item, content in each(executor, lambda item: self._read_pack(inspector, item), packs, self.operation):
+                self._take_pack(item, content)
+        self._check_index({item.name for item in packs})
+        reachability = Reachability(self.repository, self.bad_chunks, self.good_packs)
+        for snapshot in snapshots:
+            self.operation.check_stop()
+            self.snapshots += 1
+            for where, what in reachability.check(snapshot):
+                self.problems.append(Problem(where, what, (snapshot.id.hex(),)))
+        self._say_which_snapshots(reachability)
+
+    def _check_object(self, inspector: Inspector, item: StoredObject) -> None:
+        self.operation.check_stop()
+        self.objects += 1
+        self.read += item.size
+        if not inspector.is_known(item.name):
+            self.warnings.append(Problem(item.name, "does not belong to a repository; it was not looked at"))
+        else:
+            self._guard(item.name, lambda: inspector.check(item.name))
+        self.operation.progress.advance(read=item.size)
+
+    def _guard(self, name: str, check: Callable[[], object]) -> None:
+        try:
+            check()
+        except RecordForged as error:
+            self.problems.append(Problem(name, f"{error.message}; whoever put it there is no friend of yours"))
+        except _FAULTS as error:
+            self.problems.append(Problem(name, error.message))
+
+    def _read_pack(self, inspector: Inspector, item: StoredObject) -> tuple[StoredObject, PackContent | str]:
+        self.operation.check_stop()
+        try:
+            return item, inspector.check_pack(item.name)
+        except _FAULTS as error:
+            return item, error.message
+        finally:
+            self.operation.progress.advance(read=item.size)
+
+    def _take_pack(self, item: StoredObject, content: PackContent | str) -> None:
+        self.objects += 1
+        self.read += item.size
+        if isinstance(content, str):
+            self.problems.append(Problem(item.name, content))
+            return
+        self.chunks += content.blobs
+        self.good_packs[content.id] = content.blobs
+        for chunk, what in content.bad.items():
+            self.bad_chunks[chunk] = item.name
+            self.problems.append(Problem(item.name, what))
+        for problem in content.faults:
+            self.problems.append(Problem(item.name, problem))
+
+    def _check_index(self, listed: set[str]) -> None:
+        """Every pack of the index is there with just as many blobs; packs that no index names are left-overs."""
+        indexed: Counter[PackId] = Counter()
+        for pack, blobs in self.repository.index.blob_counts():
+            indexed[pack.id] += blobs
+            name = pack.name
+            if name not in listed:
+                self.problems.append(Problem(name, "is missing, and the index says that it holds chunks"))
+            elif pack.id in self.good_packs and self.good_packs[pack.id] != blobs:
+                what = f"holds {self.good_packs[pack.id]} blobs where the index lists {blobs}"
+                self.problems.append(Problem(name, what))
+        for pack_id, blobs in self.good_packs.items():
+            if pack_id not in indexed and blobs:
+                what = "is in no index: a run that was stopped or is still going put it there; no snapshot needs it"
+                name = next(name for name in listed if name.endswith(pack_id.hex()))
+                self.warnings.append(Problem(name, what))
+
+    def _say_which_snapshots(self, reachability: Reachability) -> None:
+        """Name for every damaged object the snapshots that need something from it."""
+        affected = reachability.affected()
+        self.problems = [
+            Problem(one.object, one.what, tuple(sorted({*one.snapshots, *affected.get(one.object, ())})))
+            for one in self.problems
+        ]

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lamina.crypto.certificates import Certificate
+from lamina.model.ids import SessionId
 from lamina.model.snapshots import Role, Trust
 from lamina.repository.control import ControlRecords
 from lamina.repository.format import Kind, session_name
 from lamina.repository.records import AttributesRecord, RemovalRecord, from_us
-from lamina.model.ids import SessionId
 from lamina.storage.storage import Storage
 
 
@@ -67,9 +67,7 @@ def names_of(storage: Storage, folder: str, session: SessionId) -> list[str]:
     return [found.name for found in storage.objects(session_name(folder, session) + "/")]
 
 
-def write_removal(
-    storage: Storage, control: ControlRecords, session: SessionId, *, removed: bool, time: int
-) -> None:
+def write_removal(storage: Storage, control: ControlRecords, session: SessionId, *, removed: bool, time: int) -> None:
     """Put the next tombstone (or its undoing). Raises: ObjectExists if another was faster."""
     number = newest_number(names_of(storage, "removed", session)) + 1
     control.write(Kind.REMOVAL, session_name("removed", session, number), RemovalRecord(removed, time))

@@ -105,7 +105,8 @@ class ChunkReader:
             place = next(self._index.places(chunk), None)
         if place is None:
             raise ChunkMissing(
-                f"chunk {chunk.hex()} is in no pack that the index knows", hint="run `lamina verify` for the whole picture"
+                f"chunk {chunk.hex()} is in no pack that the index knows",
+                hint="run `lamina verify` for the whole picture",
             )
         return place
 

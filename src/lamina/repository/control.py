@@ -92,7 +92,9 @@ class ControlRecords:
         self._owner_verify_key = owner_verify_key
         self.signer = signer
 
-    def write(self, kind: Kind, name: str, structure: msgspec.Struct, body: bytes = b"", *, signed_as: str = "") -> None:
+    def write(
+        self, kind: Kind, name: str, structure: msgspec.Struct, body: bytes = b"", *, signed_as: str = ""
+    ) -> None:
         """Put a record under *name*. Raises: ObjectExists if another is there already."""
         self._storage.put(name, [self.encode(kind, signed_as or name, structure, body)])
 
@@ -116,18 +118,16 @@ class ControlRecords:
         """Check the bytes of a record found under *name*. Raises: as `read`."""
         kind, payload = decode_object(data, *kinds, name=name)
         sealed, body, certificate, signature, salt = _split(payload, name)
-        signer = decode_certificate(
-            certificate, repository=self._repository, owner_verify_key=self._owner_verify_key
-        )
+        signer = decode_certificate(certificate, repository=self._repository, owner_verify_key=self._owner_verify_key)
         message = self._message(kind, signed_as or name, bytes(payload[:-SIGNATURE_SIZE]))
         if signer is None or not is_signed(signer.verify_key, signature, message):
             raise RecordForged(f"{name} is not signed by a key of this repository", hint="it is ignored")
         if signer.role not in MAY_WRITE[kind]:
-            raise RecordForged(f"{name} is signed by a {signer.role.value} key, which may not write it", hint="it is ignored")
+            raise RecordForged(
+                f"{name} is signed by a {signer.role.value} key, which may not write it", hint="it is ignored"
+            )
         plain = aead.unseal(self._key(kind, salt), sealed, self._aad(signed_as or name), what=name)
-        return Signed(
-            name, kind, decode_record(plain, kinds[kind], name=name), bytes(body), signer, data[-HASH_SIZE:]
-        )
+        return Signed(name, kind, decode_record(plain, kinds[kind], name=name), bytes(body), signer, data[-HASH_SIZE:])
 
     def numbered(self, names: Iterable[str], kind: Kind, structure: type[Structure]) -> Iterator[Signed[Structure]]:
         """The believed records among the *names* of a numbered series, in order; forged ones are left out."""
@@ -179,7 +179,5 @@ def unseal_body(
     """Open what `seal_body` sealed. Raises: Damaged."""
     what = f"the names of snapshot {session.hex()}"
     salt, sealed = bytes(body[:_SALT_SIZE]), body[_SALT_SIZE:]
-    plain = aead.unseal(
-        derive(metadata_key, "lamina/1 body", salt), sealed, repository + session + b"body", what=what
-    )
+    plain = aead.unseal(derive(metadata_key, "lamina/1 body", salt), sealed, repository + session + b"body", what=what)
     return decode_record(plain, kind, name=what)

@@ -45,7 +45,6 @@ class Kind(IntEnum):
     MANIFEST = 15
 
 
-
 _HEADER = struct.Struct("<6sBBII")  # magic, kind, version, required features, zero
 HEADER_SIZE = _HEADER.size  # 16 bytes
 
@@ -90,7 +89,6 @@ def decode_object(data: bytes, *kinds: Kind, name: str) -> tuple[Kind, memoryvie
     return kind, view[HEADER_SIZE:-HASH_SIZE]
 
 
-
 Record = TypeVar("Record")
 _encoder = msgspec.msgpack.Encoder()
 
@@ -106,8 +104,6 @@ def decode_record(data: Buffer, kind: type[Record], *, name: str) -> Record:
         return msgspec.msgpack.decode(data, type=kind)
     except msgspec.MsgspecError as error:
         raise Damaged(f"{name} cannot be decoded: {error}") from error
-
-
 
 
 class BlobKind(IntEnum):
@@ -240,7 +236,6 @@ def decode_trailer(data: Buffer, *, name: str) -> tuple[int, int, int]:
     if zlib.crc32(data[:-4]) != crc:
         raise Damaged(f"{name}: the trailer is damaged")
     return keys_size, footer_size, blobs
-
 
 
 ROOT = "lamina.json"

@@ -40,6 +40,7 @@ class Index:
         self._cache = cache if cache is not None else self._own
         self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._tables: list[Table] = []
+        self._spilled: list[Table] = []  # of this process's own session, which may still be aborted: never in the cache
         self._fresh: dict[ChunkId, ChunkPlace] = {}
         self.condemned: frozenset[PackId] = frozenset()
 
@@ -55,53 +56,55 @@ class Index:
         fresh = self._fresh.get(chunk)
         if fresh is not None:
             yield fresh
-        for table in tuple(self._tables):
+        for table in (*self._tables, *self._spilled):
             yield from table.find(chunk)
 
-    def packs(self) -> dict[PackId, Pack]:
-        """Every pack that the index speaks of."""
-        return {pack.id: pack for table in self._tables for pack in table.packs}
+    def blob_counts(self) -> Iterator[tuple[Pack, int]]:
+        """Every pack that the index records of the repository speak of, and how many chunks each says it holds."""
+        for table in self._tables:
+            counts = [0] * len(table.packs)
+            for _, pack, _, _, _ in table.rows():
+                counts[pack] += 1
+            yield from zip(table.packs, counts, strict=True)
 
     def add(self, pack: FinishedPack) -> None:
         """Remember a pack of this session that was stored."""
         for row in pack.rows:
-            self._fresh[row.id] = ChunkPlace(
-                pack.id, pack.meta, pack.size, row.offset, row.stored_size, row.plain_size
-            )
+            self._fresh[row.id] = ChunkPlace(pack.id, pack.meta, pack.size, row.offset, row.stored_size, row.plain_size)
         if len(self._fresh) > FRESH_LIMIT:
             self._spill()
 
     def load(self, storage: Storage, control: ControlRecords) -> None:
         """Bring the index up to date with the storage. Raises: StorageError, Damaged."""
         loader = _Loader(storage, control, self._known_commits())
-        self._close_tables()
         missing = set(loader.names)
+        tables: list[Table] = []
         for path in sorted(self._cache.glob("*.table")):
-            table = self._open_cached(path, loader.names)
+            table = self._open_cached(path, missing, loader.names)
             if table is not None:
                 missing -= table.covers
-                self._tables.append(table)
+                tables.append(table)
         for name in sorted(missing):
-            self._tables.append(self._store(name, loader.read(name)))
-        self._merge()
+            tables.append(self._store(name, loader.read(name)))
+        self._tables = self._merged(tables, self._cache)  # look-ups under way go on with the old ones
         self._remember(loader.committed)
 
     def close(self) -> None:
         """Close every table; the cache stays."""
-        self._close_tables()
+        self._tables = self._spilled = []
         shutil.rmtree(self._own, ignore_errors=True)
 
-    def _open_cached(self, path: Path, names: Collection[str]) -> Table | None:
-        """The cached table at *path*, if it is intact and all it covers still counts; else it is deleted."""
+    def _open_cached(self, path: Path, missing: set[str], counting: set[str]) -> Table | None:
+        """The cached table at *path*, if it is intact and adds something; one of which not all still counts is deleted."""
         try:
             table = Table(path)
         except (ValueError, OSError):
             path.unlink(missing_ok=True)
             return None
-        if table.covers <= set(names):
+        if table.covers <= missing:
             return table
-        table.close()
-        path.unlink(missing_ok=True)
+        if not table.covers <= counting:
+            path.unlink(missing_ok=True)
         return None
 
     def _store(self, name: str, record: IndexRecord) -> Table:
@@ -109,17 +112,16 @@ class Index:
         count = len(record.rows) // ROW.size
         return write_table(self._cache, _table_name([name]), [name], packs, [record.rows], count)
 
-    def _merge(self) -> None:
-        """Join the smallest tables while there are too many."""
-        while len(self._tables) > MAX_TABLES:
-            ready = sorted(self._tables, key=len)[:MAX_TABLES]
-            merged = merge_tables(self._cache, _table_name(name for t in ready for name in t.covers), ready)
+    def _merged(self, tables: list[Table], directory: Path) -> list[Table]:
+        """*tables*, the smallest joined while there are too many; the new files lie in *directory*."""
+        while len(tables) > MAX_TABLES:
+            tables = sorted(tables, key=len)
+            ready, tables = tables[:MAX_TABLES], tables[MAX_TABLES:]
+            names = {name for table in ready for name in table.covers} or {table.path.name for table in ready}
+            tables.append(merge_tables(directory, _table_name(names), ready))
             for table in ready:
-                self._tables.remove(table)
-                table.close()
-                if table.path != merged.path:
-                    table.path.unlink(missing_ok=True)
-            self._tables.append(merged)
+                table.path.unlink(missing_ok=True)
+        return tables
 
     def _known_commits(self) -> set[SessionId]:
         """Sessions seen committed before; a commit is for ever, so they need not be looked at again."""
@@ -141,13 +143,9 @@ class Index:
         ordinal = {pack.id: number for number, pack in enumerate(packs)}
         rows = (ROW.pack(chunk, ordinal[p.pack], p.offset, p.stored_size, p.plain_size) for chunk, p in places)
         name = f"{os.urandom(8).hex()}.fresh"
-        self._tables.append(write_table(self._own, name, [], packs, rows, len(places)))
+        table = write_table(self._own, name, [], packs, rows, len(places))
+        self._spilled = self._merged([*self._spilled, table], self._own)
         self._fresh = {}
-
-    def _close_tables(self) -> None:
-        for table in self._tables:
-            table.close()
-        self._tables = []
 
 
 class _Loader:

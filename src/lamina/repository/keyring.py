@@ -40,6 +40,16 @@ class Unlocked:
 
 
 @dataclass(frozen=True, slots=True)
+class _Face:
+    """What anybody may know of a slot."""
+
+    slot: SlotId
+    certificate: bytes
+    envelope_public: bytes
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class FoundSlot:
     """One slot as it lies in the storage."""
 
@@ -101,8 +111,8 @@ class Keyring:
             bundle = owner.narrowed(role, slot_secret=os.urandom(32))
             envelope_public = bundle.envelope_key().public
             certificate = Certificate(slot, role, bundle.signing_key().public, public_hash([envelope_public]))
-        encoded = certificate.encode(self._repository, signing)
-        self._put(bundle, slot, encoded, envelope_public, passphrase, label=label, now=now)
+        face = _Face(slot, certificate.encode(self._repository, signing), envelope_public, label)
+        self._put(bundle, face, passphrase, now=now)
         return slot
 
     def rewrap(self, unlocked: Unlocked, passphrase: Secret, *, now: datetime) -> None:
@@ -113,10 +123,8 @@ class Keyring:
             )
         old = [found for found in self.slots() if found.record.slot == unlocked.slot]
         record = old[0].record
-        self._put(
-            unlocked.bundle, unlocked.slot, record.certificate, record.envelope_public, passphrase,
-            label=record.label, now=now,
-        )  # fmt: skip
+        face = _Face(unlocked.slot, record.certificate, record.envelope_public, record.label)
+        self._put(unlocked.bundle, face, passphrase, now=now)
         for found in old:
             self._storage.delete(found.name)
 
@@ -143,15 +151,21 @@ class Keyring:
             raise RecordForged(f"{name} names another public key than its certificate", hint="it is ignored")
         return FoundSlot(name, record, certificate)
 
-    def _put(
-        self, bundle: KeyBundle, slot: SlotId, certificate: bytes, envelope_public: bytes, passphrase: Secret,
-        *, label: str, now: datetime,
-    ) -> None:  # fmt: skip
+    def _put(self, bundle: KeyBundle, face: _Face, passphrase: Secret, *, now: datetime) -> None:
         cost = KdfCost()
         record = SlotRecord(
-            slot, label, to_us(now), _ARGON2ID, os.urandom(32), cost.memory_kib, cost.iterations, cost.lanes,
-            certificate, envelope_public, b"",
-        )  # fmt: skip
+            slot=face.slot,
+            label=face.label,
+            created=to_us(now),
+            kdf=_ARGON2ID,
+            salt=os.urandom(32),
+            memory_kib=cost.memory_kib,
+            iterations=cost.iterations,
+            lanes=cost.lanes,
+            certificate=face.certificate,
+            envelope_public=face.envelope_public,
+            wrapped=b"",
+        )
         key = stretch(passphrase, record.salt, cost)
         wrapped = aead.seal(key, encode_record(self._bundle_record(bundle)), self._aad(record))
         encoded = encode_record(_with_wrapped(record, wrapped))

@@ -126,7 +126,9 @@ class Manifests:
     def _seal_names(self, found: _Found, changed: Snapshot) -> bytes:
         key = self._access.opener.find_key(found.signed.structure.keys)
         if key is None:
-            raise NotPermitted("this key cannot read or change the names of this snapshot", hint="use an owner's passphrase")
+            raise NotPermitted(
+                "this key cannot read or change the names of this snapshot", hint="use an owner's passphrase"
+            )
         body = AttributesBody(sorted(changed.tags), changed.note)
         return seal_body(key, changed.id, body, self._access.repository)
 

@@ -104,7 +104,7 @@ class StartRecord(_Record, frozen=True):
     boot: bytes
     process: int
     process_started: int  # clock ticks after boot
-    keys_hash: bytes  # of the session's key entries, so that their origin is signed
+    key_hashes: list[bytes]  # of the session's content and metadata key entries, so that their origin is signed
 
 
 class CaughtUpRecord(_Record, frozen=True):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,18 @@ from lamina.chunking.chunker import FixedChunker
 from lamina.crypto.certificates import owner_certificate
 from lamina.crypto.keys import OWNER_SLOT, KeyBundle
 from lamina.crypto.passphrases import format_recovery_key, new_root
-from lamina.errors import Damaged, NotPermitted, ObjectMissing, RepositoryError, RepositoryExists, RepositoryMissing
-from lamina.errors import UsageError
+from lamina.errors import (
+    Damaged,
+    NotPermitted,
+    ObjectMissing,
+    RepositoryError,
+    RepositoryExists,
+    RepositoryMissing,
+    UsageError,
+)
 from lamina.model.ids import RepositoryId
 from lamina.model.operation import Operation
+from lamina.model.process import Process
 from lamina.model.secret import Secret
 from lamina.model.snapshots import KeySlot, Role, Snapshot, Trust
 from lamina.repository.access import Access
@@ -31,7 +38,7 @@ from lamina.repository.keyring import Keyring, Unlocked
 from lamina.repository.manifests import Manifests, check_not_protected
 from lamina.repository.records import EpochRecord, FormatRecord, from_us, to_us
 from lamina.repository.session_keys import KeyOpener
-from lamina.repository.sessions import Parent, Process, Session, begin_session
+from lamina.repository.sessions import Parent, Session, begin_session
 from lamina.repository.writer import EncodingOptions
 from lamina.storage.storage import Storage
 
@@ -119,7 +126,7 @@ class Repository:
         return Repository(access, keyring, unlocked, operation)
 
     def begin(self, process: Process, options: EncodingOptions, operation: Operation) -> Session:
-        """Begin to write. Raises: NotPermitted, StorageError, Damaged."""
+        """Begin to write; what was read before is read anew. Raises: NotPermitted, StorageError, Damaged."""
         self._reader = None
         return begin_session(self.access, self.index, process, options, operation)
 
@@ -260,9 +267,7 @@ def _check_free(storage: Storage) -> None:
 
 def _open_access(storage: Storage, repository: RepositoryId, unlocked: Unlocked, cache: Path | None) -> Access:
     bundle = unlocked.bundle
-    control = ControlRecords(
-        storage, repository, bundle.structure_key, unlocked.owner_verify_key, unlocked.signer
-    )
+    control = ControlRecords(storage, repository, bundle.structure_key, unlocked.owner_verify_key, unlocked.signer)
     own_slot = (unlocked.signer.slot, unlocked.envelope_public) if unlocked.envelope_public else None
     return Access(
         storage=storage,

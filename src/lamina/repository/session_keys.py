@@ -41,9 +41,14 @@ class SessionKeys:
     content_entry: KeyEntry
     metadata_entry: KeyEntry
 
-    def entries_hash(self) -> bytes:
+    def hashes(self) -> list[bytes]:
         """What the start record signs, so that the origin of every blob is signed."""
-        return public_hash([encode_record(self.content_entry), encode_record(self.metadata_entry)])
+        return [entry_hash(self.content_entry), entry_hash(self.metadata_entry)]
+
+
+def entry_hash(entry: KeyEntry) -> bytes:
+    """Tells one key entry from every other."""
+    return public_hash([encode_record(entry)])
 
 
 def make_session_keys(
@@ -88,7 +93,7 @@ class KeyOpener:
 
     def find_key(self, entry: KeyEntry) -> bytes | None:
         """The session key of *entry*, or None if it is not sealed to us. Raises: Damaged."""
-        mark = public_hash([encode_record(entry)])
+        mark = entry_hash(entry)
         with self._lock:
             if mark not in self._opened:
                 self._opened[mark] = self._open(entry)
@@ -99,7 +104,9 @@ class KeyOpener:
             if recipient.slot != self._slot:
                 continue
             if recipient.algorithm != ALGORITHM:
-                raise Damaged(f"a key of session {entry.session.hex()} is sealed with the unknown algorithm {recipient.algorithm}")
+                raise Damaged(
+                    f"a key of session {entry.session.hex()} is sealed with the unknown algorithm {recipient.algorithm}"
+                )
             private = self._private.get(recipient.epoch)
             if private is None:
                 private = self._private[recipient.epoch] = self._bundle.envelope_key(recipient.epoch)

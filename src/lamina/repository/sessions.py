@@ -14,6 +14,7 @@ from lamina.crypto.hashing import derive, keyed_hash
 from lamina.errors import ChunkMissing, ObjectExists, ObjectMissing, SessionAborted
 from lamina.model.ids import ChunkId, SessionId
 from lamina.model.operation import Operation
+from lamina.model.process import Process
 from lamina.repository.access import Access
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.control import seal_body
@@ -21,22 +22,12 @@ from lamina.repository.format import BlobKind, Kind, delta_name, session_name
 from lamina.repository.generations import Generations, read_generations
 from lamina.repository.index import DECISIONS, Index, encode_index
 from lamina.repository.records import CaughtUpRecord, SnapshotBody, SnapshotRecord, StartRecord, to_us
-from lamina.repository.session_keys import SessionKeys, make_session_keys
+from lamina.repository.session_keys import make_session_keys
 from lamina.repository.trees import children
 from lamina.repository.writer import ChunkWriter, EncodingOptions
 
 START_TRIES = 5  # a generation that moves this often between two reads means that something else is wrong
 CHECKPOINT_S = 30.0  # what a killed run may have to upload again
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """Which process this is, so that a prune on the same host can see that it is gone."""
-
-    host: bytes
-    boot: bytes
-    number: int
-    started: int  # clock ticks after boot
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +43,17 @@ class Session:
     """One run of a writer. Made by `begin`; ends by `commit` or by `close` alone (then it stays undecided)."""
 
     def __init__(
-        self, access: Access, index: Index, session: SessionId, keys: SessionKeys, generations: Generations,
-        options: EncodingOptions, operation: Operation,
-    ) -> None:  # fmt: skip
-        self.id = session
+        self, access: Access, index: Index, writer: ChunkWriter, generations: Generations, operation: Operation
+    ) -> None:
+        self.id = writer.session
         self.index = index
         self.reader = ChunkReader(access, index)
-        self.writer = ChunkWriter(access, index, keys, options, operation)
+        self.writer = writer
         self.parents: list[Parent] = []
         self._access = access
-        self._keys = keys
         self._caught_up = generations.newest
         self._operation = operation
+        self._behind = False
         self._deltas = 0
         self._checkpointed = operation.clock.monotonic()
         self.started = operation.clock.now()
@@ -76,14 +66,44 @@ class Session:
         self.parents.append(parent)
         return True
 
-    def checkpoint(self, *, now: bool = False) -> None:
-        """From time to time, publish what is stored and catch up with prunes. Raises: SessionAborted, StorageError."""
+    def checkpoint(self) -> None:
+        """From time to time, publish what is stored; any thread may work on meanwhile. Raises: StorageError."""
         clock = self._operation.clock
-        if not now and clock.monotonic() - self._checkpointed < CHECKPOINT_S:
+        if clock.monotonic() - self._checkpointed >= CHECKPOINT_S:
+            self._publish()
+            self._behind = read_generations(self._access.storage, self._access.control).newest > self._caught_up
+            self._checkpointed = clock.monotonic()
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether a prune was seen to have begun: call `catch_up` as soon as no chunk is being put."""
+        return self._behind
+
+    def catch_up(self) -> None:
+        """If a prune began since, copy what we need out of the packs it condemned; only then tell it so.
+
+        No chunk may be put meanwhile. Raises: SessionAborted, ChunkMissing, StorageError.
+        """
+        self._behind = False
+        generations = read_generations(self._access.storage, self._access.control)
+        if generations.newest <= self._caught_up:
             return
+        self._check_undecided()
+        self.index.load(self._access.storage, self._access.control)
+        self.index.condemned = generations.condemned
+        for parent in self.parents:
+            if not parent.still_there():
+                self._use_all(BlobKind.DIRECTORY, parent.root, set())
+        seen: set[ChunkId] = set()
+        for chunk in self.writer.used():
+            if chunk not in seen and self.index.find(chunk) is None:
+                seen.add(chunk)
+                self._rescue(chunk)
+        self.writer.flush()
         self._publish()
-        self._catch_up()
-        self._checkpointed = clock.monotonic()
+        name = session_name("sessions", self.id, f"gen-{generations.newest:08d}")
+        self._access.control.write(Kind.CAUGHT_UP, name, CaughtUpRecord(generations.newest))
+        self._caught_up = generations.newest
 
     def commit(self, record: SnapshotRecord, body: SnapshotBody) -> None:
         """Make the snapshot: everything it needs first, then the one object that decides.
@@ -92,8 +112,8 @@ class Session:
         """
         self.writer.flush()
         self._publish()
-        self._catch_up()
-        sealed = seal_body(self._keys.metadata, self.id, body, self._access.repository)
+        self.catch_up()
+        sealed = seal_body(self.writer.keys.metadata, self.id, body, self._access.repository)
         name = session_name("snapshots", self.id)
         try:
             self._access.control.write(Kind.SNAPSHOT, name, record, sealed)
@@ -117,7 +137,7 @@ class Session:
             expires=expires,
             protected=False,
             parent=self.parents[0].session if self.parents else b"",
-            keys=self._keys.metadata_entry,
+            keys=self.writer.keys.metadata_entry,
         )
 
     def close(self) -> None:
@@ -133,28 +153,6 @@ class Session:
         if packs:
             self._access.control.write(Kind.DELTA, delta_name(self.id, self._deltas), encode_index(packs))
             self._deltas += 1
-
-    def _catch_up(self) -> None:
-        """If a prune began since, copy what we need out of the packs it condemned; only then tell it so."""
-        generations = read_generations(self._access.storage, self._access.control)
-        if generations.newest <= self._caught_up:
-            return
-        self._check_undecided()
-        self.index.load(self._access.storage, self._access.control)
-        self.index.condemned = generations.condemned
-        for parent in self.parents:
-            if not parent.still_there():
-                self._use_all(BlobKind.DIRECTORY, parent.root, set())
-        seen: set[ChunkId] = set()
-        for chunk in self.writer.used():
-            if chunk not in seen and self.index.find(chunk) is None:
-                seen.add(chunk)
-                self._rescue(chunk)
-        self.writer.flush()
-        self._publish()
-        name = session_name("sessions", self.id, f"gen-{generations.newest:08d}")
-        self._access.control.write(Kind.CAUGHT_UP, name, CaughtUpRecord(generations.newest))
-        self._caught_up = generations.newest
 
     def _rescue(self, chunk: ChunkId) -> None:
         place = next(self.index.places(chunk), None)
@@ -206,14 +204,15 @@ def begin_session(
         session = SessionId(os.urandom(16))
         keys = make_session_keys(access.repository, session, access.epoch, access.own_slot)
         start = StartRecord(
-            before.newest, access.format.number, to_us(operation.clock.now()), process.host, process.boot,
-            process.number, process.started, keys.entries_hash(),
+            before.newest, access.format.number, to_us(operation.clock.now()), _hash_machine(access, process.host),
+            _hash_machine(access, process.boot), process.number, process.started, keys.hashes(),
         )  # fmt: skip
         access.control.write(Kind.START, session_name("sessions", session, "start"), start)
         after = read_generations(access.storage, access.control)
         if after.newest == before.newest:
             index.load(access.storage, access.control)
-            return Session(access, index, session, keys, after, options, operation)
+            writer = ChunkWriter(access, index, keys, options, operation)
+            return Session(access, index, writer, after, operation)
     raise SessionAborted(
         f"a prune began {START_TRIES} times while this backup was starting", hint="try again in a minute"
     )
@@ -225,3 +224,6 @@ def hash_name(access: Access, name: str) -> bytes:
     return keyed_hash(derive(access.id_key, "lamina/1 names"), name.encode("utf-8", "surrogateescape"))[:16]
 
 
+def _hash_machine(access: Access, name: str) -> bytes:
+    """A hash by which a steward on the same machine recognises it, and nobody else does."""
+    return keyed_hash(derive(access.structure_key, "lamina/1 machine"), name.encode())[:16]

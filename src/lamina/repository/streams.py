@@ -9,15 +9,15 @@ import struct
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from lamina.chunking.chunker import FixedChunker
 from lamina.errors import Damaged
-from lamina.model.entries import FixedContent, Position
+from lamina.model.entries import Buffer, FixedContent, Position
 from lamina.model.ids import ChunkId
 from lamina.repository.blobs import Node
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.format import BlobKind
-from lamina.repository.writer import ChunkWriter
 
 FANOUT = 1024  # positions a node
 _HEAD = struct.Struct("<BH")  # level, number of positions
@@ -148,10 +148,24 @@ class FixedMap:
         return node
 
 
+class ChunkPutter(Protocol):
+    """What chunks are put into: a session's writer, or a dry run that only counts.
+
+    - `data_id` names content; `put_data` stores it under that name and says whether it was new;
+    - `put_node` stores a metadata chunk and returns its id; all may be called from any thread.
+    """
+
+    def data_id(self, content: Buffer) -> ChunkId: ...
+
+    def put_data(self, chunk: ChunkId, content: Buffer) -> bool: ...
+
+    def put_node(self, kind: BlobKind, node: Node) -> ChunkId: ...
+
+
 class FixedMapWriter:
     """Builds the tree of one stream bottom-up, leaf by leaf."""
 
-    def __init__(self, writer: ChunkWriter, chunk_size: int) -> None:
+    def __init__(self, writer: ChunkPutter, chunk_size: int) -> None:
         self._writer = writer
         self._chunk_size = chunk_size
         self._levels: list[list[Slot]] = []  # slots of level 2, 3, … that are not yet in a node

@@ -19,6 +19,7 @@ import msgspec
 from blake3 import blake3
 
 from lamina.model.ids import ChunkId, PackId
+from lamina.repository.format import pack_name
 
 ROW = struct.Struct("<32sIIII")  # chunk id, pack (ordinal), offset, stored size, plain size (spec: index rows)
 _HEAD = struct.Struct("<8sIIQ")  # magic, bytes of the covers, packs, rows
@@ -47,6 +48,10 @@ class Pack:
     id: PackId
     size: int
     meta: bool
+
+    @property
+    def name(self) -> str:
+        return pack_name(self.id, meta=self.meta)
 
 
 class Table:
@@ -89,11 +94,6 @@ class Table:
     def rows(self) -> Iterator[tuple[bytes, int, int, int, int]]:
         """Every row in order: id, ordinal of the pack, offset, stored size, plain size."""
         return ROW.iter_unpack(self._rows)
-
-    def close(self) -> None:
-        """Unmap the file."""
-        self._rows.release()
-        self._map.close()
 
     def _id(self, row: int) -> bytes:
         return bytes(self._rows[row * ROW.size : row * ROW.size + 32])

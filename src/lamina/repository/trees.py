@@ -13,8 +13,7 @@ from lamina.model.ids import ChunkId
 from lamina.repository.blobs import Node
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.format import BlobKind, decode_record
-from lamina.repository.streams import decode_fixed_node, tree_depth
-from lamina.repository.writer import ChunkWriter
+from lamina.repository.streams import ChunkPutter, decode_fixed_node, tree_depth
 
 _LINK = struct.Struct("<B32s")  # kind of the chunk, its id
 _FIXED = 1  # form of a stream: cut at fixed places
@@ -34,7 +33,7 @@ class _EntryRecord(msgspec.Struct, array_like=True, frozen=True):
     position: int
 
 
-def put_tree(writer: ChunkWriter, entries: Mapping[str, Entry]) -> ChunkId:
+def put_tree(writer: ChunkPutter, entries: Mapping[str, Entry]) -> ChunkId:
     """Store entries by path as nested directories; returns the root's id."""
     children: dict[str, dict[str, Entry]] = {}
     here: list[Entry] = []
@@ -83,19 +82,12 @@ def encode_directory(entries: Sequence[Entry]) -> Node:
     links: list[bytes] = []
     records: list[_EntryRecord] = []
     for entry in entries:
-        content, link = entry.content, -1
+        link = -1
         target = _link(entry)
         if target is not None:
             link = len(links)
             links.append(_LINK.pack(*target))
-        data = entry.metadata
-        records.append(
-            _EntryRecord(
-                entry.name, entry.type, data.mode, data.uid, data.gid, data.mtime_ns, link,
-                _FIXED if content else 0, entry.size, content.chunk_size if content else 0,
-                content.position if content else 0,
-            )  # fmt: skip
-        )
+        records.append(_encode_entry(entry, link))
     return Node(b"".join(links), msgspec.msgpack.encode(records))
 
 
@@ -139,6 +131,16 @@ def _link(entry: Entry) -> tuple[BlobKind, ChunkId] | None:
         return None
     depth = tree_depth(-(-content.size // content.chunk_size))
     return (BlobKind.FIXED_NODE if depth else BlobKind.DATA), content.id
+
+
+def _encode_entry(entry: Entry, link: int) -> _EntryRecord:
+    data, content = entry.metadata, entry.content
+    if content is None:
+        return _EntryRecord(entry.name, entry.type, data.mode, data.uid, data.gid, data.mtime_ns, link, 0, 0, 0, 0)
+    return _EntryRecord(
+        entry.name, entry.type, data.mode, data.uid, data.gid, data.mtime_ns, link,
+        _FIXED, content.size, content.chunk_size, content.position,
+    )  # fmt: skip
 
 
 def _decode_entry(record: _EntryRecord, links: Sequence[ChunkId]) -> Entry:

@@ -60,11 +60,11 @@ class ChunkWriter:
         self.counts = Counts()
         self._access = access
         self._index = index
-        self._keys = keys
+        self.keys = keys
         self._options = options
         self._operation = operation
         self._namer = access.namer()
-        self._session = SessionId(keys.content_entry.session)
+        self.session = SessionId(keys.content_entry.session)
         self._lock = threading.Lock()
         self._claimed: set[ChunkId] = set()  # sealed or being sealed by us, and not yet in the index
         self._data: list[PackWriter] = [self._new_pack(meta=False) for _ in range(OPEN_PACKS)]
@@ -83,21 +83,19 @@ class ChunkWriter:
         """Store *content*, whose id is *chunk*, unless the repository has it; says whether it was new."""
         if not self._claim(chunk):
             return False
-        sealed = self._access.sealer.seal_data(
-            chunk, content, session_key=self._keys.content, level=self._options.level
-        )
+        sealed = self._access.sealer.seal_data(chunk, content, session_key=self.keys.content, level=self._options.level)
         if self._options.check:
             self._check_data(sealed, content)
-        self._add(sealed, self._keys.content_entry)
+        self._add(sealed, self.keys.content_entry)
         return True
 
     def put_node(self, kind: BlobKind, node: Node) -> ChunkId:
         """Store a metadata chunk unless the repository has it."""
         chunk = self._namer.node_id(kind, node)
         if self._claim(chunk):
-            sealed = self._access.sealer.seal_node(kind, chunk, node, session_key=self._keys.metadata)
+            sealed = self._access.sealer.seal_node(kind, chunk, node, session_key=self.keys.metadata)
             self._check_node(sealed, node)
-            self._add(sealed, self._keys.metadata_entry)
+            self._add(sealed, self.keys.metadata_entry)
         return chunk
 
     def copy(self, reader: ChunkReader, place: ChunkPlace) -> None:
@@ -189,7 +187,7 @@ class ChunkWriter:
         return pack
 
     def _new_pack(self, *, meta: bool) -> PackWriter:
-        return PackWriter(self._access.repository, self._session, self._access.structure_key, meta=meta)
+        return PackWriter(self._access.repository, self.session, self._access.structure_key, meta=meta)
 
     def _upload(self, pack: PackWriter) -> None:
         """Hand a pack to the storing threads; waits while too many are under way. Raises: what an earlier one raised."""
@@ -221,14 +219,14 @@ class ChunkWriter:
 
     def _check_data(self, sealed: SealedBlob, content: Buffer) -> None:
         blob = b"".join((sealed.header.encode(), sealed.body))
-        opened = self._access.sealer.unseal_body(sealed.header, blob, session_key=self._keys.content)
+        opened = self._access.sealer.unseal_body(sealed.header, blob, session_key=self.keys.content)
         if len(opened) != len(content) or not opened.startswith(content):  # 60 times as fast as == with a view
             raise _encoding_error(sealed)
 
     def _check_node(self, sealed: SealedBlob, node: Node) -> None:
         blob = b"".join((sealed.header.encode(), sealed.links, sealed.body))
         links = self._access.sealer.unseal_links(sealed.header, blob)
-        body = self._access.sealer.unseal_body(sealed.header, blob, session_key=self._keys.metadata)
+        body = self._access.sealer.unseal_body(sealed.header, blob, session_key=self.keys.metadata)
         if (links, body) != (node.links, node.body):
             raise _encoding_error(sealed)
 

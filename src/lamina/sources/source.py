@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lamina.model.entries import Extent, Metadata
 
 
+@runtime_checkable
 class ImageSource(Protocol):
     """One image of a known size that can be read anywhere.
 

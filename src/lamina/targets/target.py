@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lamina.model.entries import Buffer
 
 
+@runtime_checkable
 class ImageTarget(Protocol):
     """A place that takes one image of a known size, range by range in any order, from any number of threads.
 

@@ -1,0 +1,184 @@
+"""Compare what was stored with its source, right after the backup (adaptive verification)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from enum import Enum
+
+from lamina.crypto.hashing import public_hash
+from lamina.engine.images import BATCH_BYTES, ZEROS, worker_count
+from lamina.engine.outcome import Difference
+from lamina.engine.sampling import sample_positions
+from lamina.engine.threads import each
+from lamina.errors import Damaged, ObjectMissing, SourceUnreadable
+from lamina.model.entries import ExtentKind, FixedContent, Position, whole_chunks
+from lamina.model.ids import ChunkId, PackId
+from lamina.model.operation import Operation
+from lamina.model.snapshots import Role
+from lamina.repository.format import pack_name
+from lamina.repository.repository import Repository
+from lamina.repository.streams import FANOUT, FixedMap, Slot
+from lamina.repository.tables import ChunkPlace
+from lamina.sources.source import ImageSource
+
+
+class VerifyMode(Enum):
+    """How much of a fresh backup is compared with its source."""
+
+    ADAPTIVE = "adaptive"  # all of a regular file that was read as a whole; a sample of devices and hinted sources
+    FULL = "full"
+    SAMPLE = "sample"
+    NONE = "none"
+
+
+SAMPLE_SHARE = 0.01  # of all positions, and at least 64
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What of a fresh backup was compared with its source, and what came of it."""
+
+    mode: VerifyMode  # FULL, SAMPLE or NONE: what was done
+    compared: int = 0  # bytes
+    of: int = 0  # bytes
+    differences: tuple[Difference, ...] = ()
+
+    @property
+    def share(self) -> float:
+        return self.compared / self.of if self.of else 1.0
+
+
+def choose_mode(wanted: VerifyMode, source: ImageSource, *, hinted: bool) -> VerifyMode:
+    """What adaptive means for this source."""
+    if wanted is not VerifyMode.ADAPTIVE:
+        return wanted
+    return VerifyMode.FULL if source.stable and not hinted else VerifyMode.SAMPLE
+
+
+class Comparison:
+    """Compares stored images with their sources, with the key at hand.
+
+    An owner reads the stored content back and compares bytes. A writer cannot: it compares the ids of the source read again,
+    and the stored bytes with the hash that names their pack.
+    """
+
+    def __init__(self, repository: Repository, operation: Operation) -> None:
+        self._reader = repository.reader()
+        self._namer = repository.access.namer()
+        self._index = repository.index
+        self._storage = repository.storage
+        self._reads_content = repository.role is Role.OWNER
+        self._operation = operation
+        self._packs: dict[PackId, str | None] = {}  # checked ones, with what is wrong
+
+    def compare(self, path: str, source: ImageSource, content: FixedContent, mode: VerifyMode) -> Coverage:
+        """Compare all of an image, or a sample. Raises: StorageError, Stopped."""
+        stored = FixedMap(self._reader, content)
+        compared = 0
+        differences: list[Difference] = []
+
+        def check(batch: Sequence[tuple[int, Slot]]) -> tuple[int, list[Difference]]:
+            return self._check_batch(path, source, stored, batch)
+
+        batches = self._batches(source, stored, mode)
+        with ThreadPoolExecutor(worker_count(content.chunk_size), thread_name_prefix="compare") as executor:
+            for length, found in each(executor, check, batches, self._operation):
+                compared += length
+                differences += found
+                self._operation.progress.advance(read=length)
+        if mode is VerifyMode.FULL:
+            compared = content.size  # holes of the source are holes of the stored image: nothing to read
+        return Coverage(mode, compared, content.size, tuple(differences))
+
+    def _batches(self, source: ImageSource, stored: FixedMap, mode: VerifyMode) -> Iterator[list[tuple[int, Slot]]]:
+        """Positions to compare, a few megabytes at a time. What is a hole on both sides needs no look."""
+        per_batch = max(1, BATCH_BYTES // stored.chunker.size)
+        batch: list[tuple[int, Slot]] = []
+        for position, slot in self._positions(source, stored, mode):
+            batch.append((position, slot))
+            if len(batch) == per_batch:
+                yield batch
+                batch = []
+        if batch:
+            yield batch
+
+    def _positions(self, source: ImageSource, stored: FixedMap, mode: VerifyMode) -> Iterator[tuple[int, Slot]]:
+        if mode is VerifyMode.SAMPLE:
+            for position in sample_positions(source, stored.chunker, share=SAMPLE_SHARE):
+                if position < stored.count:
+                    yield position, stored.leaf(position // FANOUT)[position % FANOUT]
+            return
+        kinds = whole_chunks(source.extents(), size=source.size, chunk_size=stored.chunker.size)
+        for (position, slot), (_, kind) in zip(stored.slots(), kinds, strict=True):
+            if kind is ExtentKind.DATA or slot[0] is not Position.HOLE:
+                yield position, slot
+
+    def _check_batch(
+        self, path: str, source: ImageSource, stored: FixedMap, batch: Sequence[tuple[int, Slot]]
+    ) -> tuple[int, list[Difference]]:
+        self._operation.check_stop()
+        contents = self._contents([chunk for _, (kind, chunk) in batch if kind is Position.DATA and chunk])
+        buffer = bytearray(stored.chunker.size)
+        compared, differences = 0, []
+        for position, slot in batch:
+            length = stored.chunker.length(position, stored.content.size)
+            view = memoryview(buffer)[:length]
+            reason = self._difference(source, position * stored.chunker.size, view, slot, contents)
+            compared += length
+            if reason:
+                differences.append(Difference(path, position * stored.chunker.size, length, reason))
+        return compared, differences
+
+    def _difference(
+        self, source: ImageSource, offset: int, view: memoryview, slot: Slot, contents: dict[ChunkId, bytes | str]
+    ) -> str:
+        """Why one position is not as stored; empty if it is."""
+        if slot[0] in (Position.UNREAD, Position.UNREAD_KEPT):
+            return ""  # known and reported as unread
+        try:
+            if source.read_into(offset, view) != len(view):
+                return "the source ends before it"
+        except SourceUnreadable as error:
+            return error.message
+        if slot[1] is None:
+            return "" if ZEROS.startswith(view) else "zeros are stored where the source has data"
+        content = contents[slot[1]]
+        if isinstance(content, str):
+            return content
+        if self._reads_content:
+            return "" if content.startswith(view) and len(content) == len(view) else "the source has other content now"
+        return "" if self._namer.data_id(view) == slot[1] else "the source has other content now"
+
+    def _contents(self, chunks: Sequence[ChunkId]) -> dict[ChunkId, bytes | str]:
+        """What is stored under each id (for a writer: nothing, but checked), or what is wrong with it."""
+        if not self._reads_content:
+            return {chunk: self._check_stored(chunk) or b"" for chunk in chunks}
+        try:
+            return dict(self._reader.get_many(chunks))
+        except Damaged:
+            return {chunk: self._content(chunk) for chunk in chunks}
+
+    def _content(self, chunk: ChunkId) -> bytes | str:
+        try:
+            return self._reader.get_data(chunk)
+        except Damaged as error:
+            return error.message
+
+    def _check_stored(self, chunk: ChunkId) -> str | None:
+        """What is wrong with the stored bytes of a chunk, as far as their pack's name tells."""
+        place = next(self._index.places(chunk), None)
+        if place is None:
+            return f"chunk {chunk.hex()} is in no pack that the index knows"
+        if place.pack not in self._packs:
+            self._packs[place.pack] = self._check_pack(place)
+        return self._packs[place.pack]
+
+    def _check_pack(self, place: ChunkPlace) -> str | None:
+        name = pack_name(place.pack, meta=place.meta)
+        try:
+            intact = public_hash([self._storage.get(name)]) == place.pack
+        except ObjectMissing as error:
+            return error.message
+        return None if intact else f"{name} is damaged: its bytes do not fit its name"

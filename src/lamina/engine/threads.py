@@ -1,0 +1,33 @@
+"""Do many things at once, a bounded number ahead, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+from lamina.model.operation import Operation
+
+AHEAD = 6  # tasks begun before the oldest is waited for
+
+Item = TypeVar("Item")
+Outcome = TypeVar("Outcome")
+
+
+def each(
+    executor: ThreadPoolExecutor, task: Callable[[Item], Outcome], items: Iterable[Item], operation: Operation
+) -> Iterator[Outcome]:
+    """The outcome of *task* for each of *items*, in order. Raises: what a task raised; Stopped."""
+    pending: deque[Future[Outcome]] = deque()
+    try:
+        for item in items:
+            operation.check_stop()
+            pending.append(executor.submit(task, item))
+            if len(pending) >= AHEAD:
+                yield pending.popleft().result()
+        while pending:
+            yield pending.popleft().result()
+    finally:
+        for future in pending:
+            future.cancel()

@@ -1,0 +1,165 @@
+"""Check single objects as deep as the key at hand goes."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import msgspec
+
+from lamina.errors import Damaged, ObjectMissing, RecordForged
+from lamina.model.ids import ChunkId, PackId, SessionId
+from lamina.repository.birth import decode_birth
+from lamina.repository.blobs import Node, split_blob
+from lamina.repository.control import unseal_body
+from lamina.repository.format import ROOT, BlobHeader, BlobKind, BlobRow, Kind, session_name
+from lamina.repository.index import check_index, delta_session, read_segment
+from lamina.repository.packs import check_pack
+from lamina.repository.records import (
+    AbortRecord,
+    AttributesRecord,
+    CaughtUpRecord,
+    EpochRecord,
+    FormatRecord,
+    GenerationClosedRecord,
+    GenerationOpenRecord,
+    IndexRecord,
+    KeyEntry,
+    ManifestRecord,
+    RemovalRecord,
+    SnapshotBody,
+    SnapshotRecord,
+    StartRecord,
+)
+from lamina.repository.repository import Repository
+from lamina.repository.session_keys import Purpose, entry_hash
+
+_HEX16, _HEX32, _NUMBER = "[0-9a-f]{16}", "[0-9a-f]{32}", "[0-9]{8}"
+_PACK = re.compile("(?:data|meta)/[0-9a-f]{64}")
+_SLOT = re.compile(f"keys/{_HEX16}")
+_RECORDS: list[tuple[re.Pattern[str], dict[Kind, type[msgspec.Struct]]]] = [
+    (re.compile(f"format/{_NUMBER}"), {Kind.FORMAT: FormatRecord}),
+    (re.compile(f"keys/epoch-{_NUMBER}"), {Kind.EPOCH: EpochRecord}),
+    (re.compile(f"sessions/{_HEX32}/start"), {Kind.START: StartRecord}),
+    (re.compile(f"sessions/{_HEX32}/gen-{_NUMBER}"), {Kind.CAUGHT_UP: CaughtUpRecord}),
+    (re.compile(f"snapshots/{_HEX32}"), {Kind.SNAPSHOT: SnapshotRecord, Kind.ABORT: AbortRecord}),
+    (re.compile(f"attributes/{_HEX32}/{_NUMBER}"), {Kind.ATTRIBUTES: AttributesRecord}),
+    (re.compile(f"removed/{_HEX32}/{_NUMBER}"), {Kind.REMOVAL: RemovalRecord}),
+    (re.compile(f"generations/{_NUMBER}/open"), {Kind.GENERATION_OPEN: GenerationOpenRecord}),
+    (re.compile(f"generations/{_NUMBER}/closed"), {Kind.GENERATION_CLOSED: GenerationClosedRecord}),
+    (re.compile(f"index/delta/{_HEX32}-{_NUMBER}"), {Kind.DELTA: IndexRecord}),
+    (re.compile(f"index/manifest/{_NUMBER}"), {Kind.MANIFEST: ManifestRecord}),
+]
+_SEGMENT = re.compile("index/segment/[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class PackContent:
+    """What came of checking one pack whose bytes fit its name."""
+
+    id: PackId
+    blobs: int
+    bad: dict[ChunkId, str] = field(default_factory=dict)  # chunks that do not open, and why
+    faults: tuple[str, ...] = ()  # what else is wrong
+
+
+class Inspector:
+    """Checks objects of one repository by their names."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._access = repository.access
+        self._namer = self._access.namer() if self._access.id_key is not None else None
+        self._key_hashes = lru_cache(maxsize=4096)(self._read_key_hashes)
+
+    def is_pack(self, name: str) -> bool:
+        """Whether an object of this name is a pack."""
+        return bool(_PACK.fullmatch(name))
+
+    def is_known(self, name: str) -> bool:
+        """Whether the format has objects of this name."""
+        patterns = [_PACK, _SLOT, _SEGMENT, *(pattern for pattern, _ in _RECORDS)]
+        return name == ROOT or any(pattern.fullmatch(name) for pattern in patterns)
+
+    def check(self, name: str) -> None:
+        """Check any object that is no pack. Raises: Damaged, FormatUnknown, ObjectMissing."""
+        if name == ROOT:
+            decode_birth(self._access.storage.get(name)).check(self._access.structure_key)
+        elif _SLOT.fullmatch(name):
+            self._repository.check_slot(name)
+        elif _SEGMENT.fullmatch(name):
+            read_segment(self._access.storage, self._access.control, name)
+        else:
+            kinds = next(kinds for pattern, kinds in _RECORDS if pattern.fullmatch(name))
+            self._check_record(name, kinds)
+
+    def check_pack(self, name: str) -> PackContent:
+        """Check a pack and open every blob that this key can open. Raises: Damaged, FormatUnknown, ObjectMissing."""
+        pack = PackId(bytes.fromhex(name.rpartition("/")[2]))
+        data = self._access.storage.get(name)
+        header, tail = check_pack(data, pack, self._access.structure_key, name=name)
+        faults = [] if header.repository == self._access.repository else [f"{name} is of another repository"]
+        faults += [fault for entry in tail.keys if (fault := self._origin_fault(entry))]
+        view = memoryview(data)
+        bad: dict[ChunkId, str] = {}
+        for row in tail.rows:
+            try:
+                self._check_blob(name, row, view[row.offset : row.offset + row.stored_size], tail.keys[row.key])
+            except Damaged as error:
+                bad[row.id] = error.message
+        return PackContent(pack, len(tail.rows), bad, tuple(faults))
+
+    def _check_blob(self, name: str, row: BlobRow, blob: memoryview, entry: KeyEntry) -> None:
+        header = split_blob(blob, row.id, row.kind, name=name)
+        links = self._access.sealer.unseal_links(header, blob) if header.links_size else b""
+        key = self._access.opener.find_key(entry)
+        if key is None and header.body_size:
+            return
+        if header.body_size and entry.purpose != _purpose(header):
+            raise Damaged(f"chunk {row.id.hex()} is sealed with the wrong key of its session")
+        body = self._access.sealer.unseal_body(header, blob, session_key=key) if key is not None else b""
+        if len(links) + len(body) != row.plain_size:
+            raise Damaged(f"chunk {row.id.hex()} has another length than the footer says")
+        if self._namer is None:
+            return
+        is_data = row.kind is BlobKind.DATA
+        found = self._namer.data_id(body) if is_data else self._namer.node_id(row.kind, Node(links, body))
+        if found != row.id:
+            raise Damaged(f"chunk {row.id.hex()} holds other content than its id says; whoever wrote it lied")
+
+    def _origin_fault(self, entry: KeyEntry) -> str:
+        """A key entry must be one that its session announced under its writer's signature."""
+        try:
+            announced = self._key_hashes(SessionId(entry.session))
+        except ObjectMissing:
+            return f"its key names session {entry.session.hex()}, of which there is no start record"
+        except Damaged as error:
+            return error.message
+        return (
+            "" if entry_hash(entry) in announced else f"its key is not one that session {entry.session.hex()} announced"
+        )
+
+    def _read_key_hashes(self, session: SessionId) -> frozenset[bytes]:
+        name = session_name("sessions", session, "start")
+        return frozenset(self._access.control.read(name, Kind.START, StartRecord).structure.key_hashes)
+
+    def _check_record(self, name: str, kinds: dict[Kind, type[msgspec.Struct]]) -> None:
+        signed = self._access.control.decode(self._access.storage.get(name), name, kinds)
+        record = signed.structure
+        if isinstance(record, IndexRecord):
+            check_index(record, name)
+            starter = self._access.control.read(
+                session_name("sessions", delta_session(name), "start"), Kind.START, StartRecord
+            )
+            if starter.signer.slot != signed.signer.slot:
+                raise RecordForged(f"{name} is signed by another key than its session", hint="it is ignored")
+        if isinstance(record, SnapshotRecord):
+            key = self._access.opener.find_key(record.keys)
+            if key is not None:
+                session = SessionId(bytes.fromhex(name.rpartition("/")[2]))
+                unseal_body(key, session, signed.body, SnapshotBody, self._access.repository)
+
+
+def _purpose(header: BlobHeader) -> Purpose:
+    return Purpose.CONTENT if header.kind is BlobKind.DATA else Purpose.METADATA
