@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from lamina.errors import RepositoryMissing, StorageUnavailable, UsageError
 
 if TYPE_CHECKING:
     from lamina.model.operation import Operation
+    from lamina.model.process import Process
     from lamina.model.secret import Secret
     from lamina.repository.repository import CreateOptions, Repository
     from lamina.settings import Settings
@@ -34,6 +36,27 @@ def working_directory() -> str:
 def host_name() -> str:
     """What this machine calls itself."""
     return os.uname().nodename
+
+
+def this_process() -> Process:
+    """Who runs here, so that a prune on this host can see later whether it still does. Unknown parts stay empty."""
+    from lamina.model.process import Process
+
+    def read(path: str) -> str:
+        with suppress(OSError):
+            return Path(path).read_text().strip()
+        return ""
+
+    with suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")
+        fields = read("/proc/self/stat").rpartition(") ")[2].split()
+        return Process(
+            host=read("/etc/machine-id") or host_name(),
+            boot=read("/proc/sys/kernel/random/boot_id") + namespace,
+            number=os.getpid(),
+            started=int(fields[19]),  # proc(5): field 22, counted from the one after the name
+        )
+    return Process(host=host_name(), number=os.getpid())
 
 
 def tune_memory() -> None:

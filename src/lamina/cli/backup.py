@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
 
-from lamina import wiring
+from lamina import __version__, wiring
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Parsed, Parser, Verbs, typed
 from lamina.cli.stdin import StoppableInput
@@ -160,6 +160,8 @@ def _options(call: Call, name: str, repository: Repository, operation: Operation
         verify=VerifyMode(arguments.verify) if arguments.verify else VerifyMode.ADAPTIVE,
         check_encoding=arguments.check_encoding,
         dry_run=arguments.dry_run,
+        process=wiring.this_process(),
+        program=f"lamina {__version__}",
     )
 
 
