@@ -1,0 +1,168 @@
+"""The programs that are compared, each with a repository of its own; what is passed to them is all there is to see here."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from benchmarks.process import Command
+
+PASSPHRASE = "benchmark only"
+BORG_REQUIREMENT = "borgbackup==1.4.*"
+_BORG_ENVIRONMENT = Path(__file__).parents[1] / ".venv-bench"
+
+
+class Program(Protocol):
+    """One program and its repository.
+
+    Commands run in the image's folder and name it relatively. `backup` reads all of it, also where the program's own
+    bookkeeping says that nothing changed. `restore` brings the newest snapshot to *folder*/IMAGE.
+    """
+
+    name: str
+    place: Path
+
+    def version(self) -> str: ...
+
+    def init(self) -> Command: ...
+
+    def backup(self, image: Path) -> Command: ...
+
+    def restore(self, image: Path, folder: Path) -> Command: ...
+
+
+@dataclass(slots=True)
+class Lamina:
+    """Lamina as it comes, but for what *options* adds to `backup`."""
+
+    place: Path
+    name: str = "lamina"
+    options: Sequence[str] = ("--verify", "none")
+
+    def version(self) -> str:
+        return _version([sys.executable, "-m", "lamina", "--version"])
+
+    def init(self) -> Command:
+        return self.run("init", "--no-probe")
+
+    def backup(self, image: Path) -> Command:
+        return self.backup_with(image)
+
+    def backup_with(self, image: Path, *more: str) -> Command:
+        return self.run("backup", *self.options, *more, image.name, directory=image.parent)
+
+    def restore(self, image: Path, folder: Path) -> Command:
+        target = folder / image.name
+        return self.run("restore", "latest", str(target), directory=image.parent, durable=target)
+
+    def run(self, *arguments: str, directory: Path = Path("/"), durable: Path | None = None) -> Command:
+        environment = {
+            "LAMINA_REPOSITORY": str(self.place / "repository"),
+            "LAMINA_PASSPHRASE": PASSPHRASE,
+            "XDG_CACHE_HOME": str(self.place / "cache"),
+            "XDG_CONFIG_HOME": str(self.place / "config"),
+        }
+        return Command([sys.executable, "-m", "lamina", "-q", *arguments], environment, directory, durable)
+
+
+@dataclass(slots=True)
+class Restic:
+    """restic as it comes; `--force` makes it read a file again that has the size and the times of before."""
+
+    place: Path
+    name: str = "restic"
+
+    def version(self) -> str:
+        return _version(["restic", "version"])
+
+    def init(self) -> Command:
+        return self._run("init")
+
+    def backup(self, image: Path) -> Command:
+        return self._run("backup", "--force", image.name, directory=image.parent)
+
+    def restore(self, image: Path, folder: Path) -> Command:
+        return self._run("restore", "latest", "--target", str(folder), durable=folder / image.name)
+
+    def check(self) -> Command:
+        """Read and check everything that is stored."""
+        return self._run("check", "--read-data")
+
+    def _run(self, *arguments: str, directory: Path = Path("/"), durable: Path | None = None) -> Command:
+        environment = {
+            "RESTIC_REPOSITORY": str(self.place / "repository"),
+            "RESTIC_PASSWORD": PASSPHRASE,
+            "RESTIC_CACHE_DIR": str(self.place / "cache"),
+        }
+        return Command(["restic", "--quiet", *arguments], environment, directory, durable)
+
+
+@dataclass(slots=True)
+class Borg:
+    """borg with zstd at Lamina's and restic's level; `--files-cache=disabled` makes it read again."""
+
+    place: Path
+    name: str = "borg"
+    archives: int = 0
+
+    def version(self) -> str:
+        return _version([borg_command(), "--version"])
+
+    def init(self) -> Command:
+        return self._run("init", "--encryption", "repokey-blake2", self._repository)
+
+    def backup(self, image: Path) -> Command:
+        self.archives += 1
+        archive = f"{self._repository}::{self.archives}"
+        options = ("--compression", "zstd,3", "--files-cache=disabled")
+        return self._run("create", *options, archive, image.name, directory=image.parent)
+
+    def restore(self, image: Path, folder: Path) -> Command:
+        archive = f"{self._repository}::{self.archives}"
+        return self._run("extract", "--sparse", archive, directory=folder, durable=folder / image.name)
+
+    @property
+    def _repository(self) -> str:
+        return str(self.place / "repository")
+
+    def _run(self, *arguments: str, directory: Path = Path("/"), durable: Path | None = None) -> Command:
+        environment: Mapping[str, str] = {
+            "BORG_PASSPHRASE": PASSPHRASE,
+            "BORG_BASE_DIR": str(self.place / "base"),
+            "BORG_RELOCATED_REPO_ACCESS_IS_OK": "yes",
+        }
+        return Command([borg_command(), *arguments], environment, directory, durable)
+
+
+def borg_command() -> str:
+    """The borg to measure: the one the set-up built, else the machine's own."""
+    own = _BORG_ENVIRONMENT / "bin" / "borg"
+    return str(own) if own.exists() else shutil.which("borg") or str(own)
+
+
+def install_rivals(names: Sequence[str]) -> None:
+    """See that what is asked for is there; builds borg in an environment of its own. Raises: SystemExit, saying how."""
+    if "restic" in names and shutil.which("restic") is None:
+        raise SystemExit("restic is missing: run `scripts/bootstrap bench`, or leave it out with --programs")
+    if "borg" in names and not Path(borg_command()).exists():
+        print(f"building {BORG_REQUIREMENT} in {_BORG_ENVIRONMENT.name} (once)", file=sys.stderr)
+        python = str(_BORG_ENVIRONMENT / "bin" / "python")
+        try:
+            subprocess.run([sys.executable, "-m", "venv", str(_BORG_ENVIRONMENT)], check=True)
+            subprocess.run([python, "-m", "pip", "install", "-q", "--no-input", BORG_REQUIREMENT], check=True)
+        except subprocess.CalledProcessError as error:
+            raise SystemExit(
+                "borg could not be built: run `scripts/bootstrap bench` for its libraries, or leave it out with --programs"
+            ) from error
+
+
+def _version(arguments: Sequence[str]) -> str:
+    text = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
+    found = re.search(r"\d+(\.\w+)+", text)
+    return found.group() if found else text.strip()
