@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from lamina.engine.backup import BackupReport, Coverage, Difference
-from lamina.engine.restore import RestorePlan, RestoreReport
-from lamina.engine.verify import Problem, VerifyReport
-from lamina.model.snapshots import KeySlot, Snapshot
-from lamina.storage.probe import ProbeReport
+if TYPE_CHECKING:
+    from lamina.engine.backup import BackupReport, Coverage, Difference
+    from lamina.engine.restore import RestorePlan, RestoreReport
+    from lamina.engine.verify import Problem, VerifyReport
+    from lamina.model.snapshots import KeySlot, Snapshot
+    from lamina.storage.probe import ProbeReport
 
 Document = dict[str, Any]  # the edge: what json.dumps takes
 
