@@ -73,3 +73,21 @@ def test_with_json_an_error_is_the_last_event(newcomer: Person):
     done = newcomer.run("snapshots", "--json")
     last = events(done.stdout)[-1]
     assert (last["event"], last["error"], last["exit_code"]) == ("error", "RepositoryMissing", done.returncode)
+
+
+def test_an_output_that_is_full_is_said_without_a_traceback(newcomer: Person):
+    with open("/dev/full", "wb") as full, newcomer.start("completion", "bash", stdout=full) as process:
+        assert process.stderr
+        assert b"No space left" in process.stderr.read()
+        assert process.wait() == 1
+
+
+def test_who_stops_listening_to_the_events_does_not_stop_the_backup(newcomer: Person):
+    newcomer.do("init", "--no-probe")
+    newcomer.write("a.img", bytes(range(256)) * 40_000)
+    with newcomer.start("backup", "a.img", "--json") as process:
+        assert process.stdout
+        process.stdout.readline()
+        process.stdout.close()
+        process.wait()
+    assert "a.img" in newcomer.do("snapshots")

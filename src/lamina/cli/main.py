@@ -10,7 +10,7 @@ from lamina.cli import exit_codes
 from lamina.cli.arguments import Parsed, option
 from lamina.cli.call import Call
 from lamina.cli.logfile import Log, opened_log
-from lamina.cli.output import Output, Style, detach_stdout
+from lamina.cli.output import Output, Style, detach
 from lamina.cli.parser import parse
 from lamina.errors import LaminaError, Stopped
 
@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except LaminaError as error:
         return _failed(error, output)
     except BrokenPipeError:  # the reader of our output went away: it has what it wanted
-        detach_stdout()
+        detach(sys.stdout)
         return exit_codes.FAILED
 
 

@@ -6,7 +6,6 @@ import contextlib
 import io
 import json
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
@@ -49,7 +48,7 @@ class Output:
         """One JSON event; nothing in text mode."""
         if self.style.json:
             event = {"schema": SCHEMA, "event": name, **fields}
-            print(json.dumps(event, ensure_ascii=False), file=self._results, flush=True)
+            self._print(f"{json.dumps(event, ensure_ascii=False)}\n")
 
     def report(self, verb: str, document: Mapping[str, Any], lines: Sequence[str] = ()) -> None:
         """What came of the call: the last event, or *lines* for a person."""
@@ -59,14 +58,21 @@ class Output:
     def lines(self, lines: Sequence[str]) -> None:
         """Results for a person; nothing with `--json`."""
         if not self.style.json:
-            for line in lines:
-                print(line, file=self._results)
-            self._results.flush()
+            self._print("".join(f"{line}\n" for line in lines))
 
     def raw(self, text: str) -> None:
         """Text that is itself what was asked for, whatever the style (a completion script)."""
-        print(text, end="", file=self._results)
-        self._results.flush()
+        self._print(text)
+
+    def _print(self, text: str) -> None:
+        """Print a result. Raises: LaminaError if it cannot be written; BrokenPipeError if nobody reads it."""
+        try:
+            print(text, end="", file=self._results, flush=True)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            detach(self._results)
+            raise LaminaError(f"what came of it cannot be written to the output: {error.strerror}") from error
 
     def note(self, text: str) -> None:
         """Something worth knowing on the way; silent with `--quiet`."""
@@ -142,7 +148,7 @@ def can_ask() -> bool:
     return True
 
 
-def detach_stdout() -> None:
-    """Send what is still buffered for a reader that went away nowhere, so that the interpreter ends quietly."""
+def detach(stream: TextIO) -> None:
+    """Send what is still buffered for an output that takes nothing more nowhere, so that the interpreter ends quietly."""
     with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from lamina.cli.text import printable
+from lamina.errors import LaminaError
 from lamina.model.operation import Clock, Progress
-from lamina.model.quantities import format_duration, format_size
+from lamina.model.quantities import format_size
 
 EVENT_EVERY_S = 1.0
 PLAIN_EVERY_S = 60.0  # a line a minute: enough to see life in a journal, not enough to fill it
@@ -72,23 +73,43 @@ class Counters:
         return max(self.total - self.read, 0) * self.elapsed_s / self.read
 
     def line(self) -> str:
-        """Phase, bytes, speed and time left, most important first."""
+        """Phase, share, bytes, speed and time left, within 80 columns."""
         words = [self.phase]
         if self.total:
-            share = min(self.read / self.total, 1.0)
-            words.append(f"{share:4.0%}  {format_size(self.read)} of {format_size(self.total)}")
-        elif self.read:
-            words.append(format_size(self.read))
+            words.append(f"{min(self.read / self.total, 1.0):4.0%}")
+        words += [
+            f"{name} {_short_size(size)}"
+            for name, size in (("read", self.read), ("new", self.new), ("stored", self.stored))
+            if size
+        ]
         if self.read:
-            words.append(f"{format_size(self.read / self.elapsed_s)}/s")
-        if self.new:
-            words.append(f"new {format_size(self.new)}")
-        if self.stored:
-            words.append(f"stored {format_size(self.stored)}")
+            words.append(f"{_short_size(self.read / self.elapsed_s)}/s")
         left = self.left_s()
         if left is not None:
-            words.append(f"{format_duration(left)} left")
+            words.append(f"{_short_time(left)} left")
         return "  ".join(words)
+
+
+def _short_size(size: float) -> str:
+    """A size in three digits.
+
+    >>> _short_size(192 << 20), _short_size(1536)
+    ('192 MiB', '1.5 KiB')
+    """
+    number, unit = format_size(size).split(" ")
+    return f"{number.partition('.')[0] if len(number) > 4 else number} {unit}"
+
+
+def _short_time(seconds: float) -> str:
+    """Minutes and seconds, or hours, minutes and seconds.
+
+    >>> _short_time(75), _short_time(7325)
+    ('1:15', '2:02:05')
+    """
+    whole = round(seconds)
+    hours = f"{whole // 3600}:" if whole >= 3600 else ""
+    minutes = whole % 3600 // 60
+    return f"{hours}{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"
 
 
 class PlainProgress(Counters):
@@ -139,7 +160,7 @@ class EventProgress(Counters):
         self._emit("message", level="info", text=text)
 
     def _emit(self, name: str, /, **fields: Any) -> None:
-        with self._emitting:
+        with self._emitting, suppress(OSError, LaminaError):  # who no longer listens must not break a backup
             self._emit_event(name, **fields)
 
 

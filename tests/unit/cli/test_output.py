@@ -131,6 +131,16 @@ def test_progress_events_come_once_a_second_and_hold_the_sums():
     }  # fmt: skip
 
 
+def test_the_progress_line_fits_into_80_columns():
+    clock, said = HandClock(), list[str]()
+    progress = PlainProgress(said.append, clock)  # type: ignore[arg-type]
+    progress.start("backup", 2 << 40)
+    clock.time += 4000
+    progress.advance(read=999 << 30, new=999 << 30, stored=999 << 30)
+    assert len(said[0]) <= 80
+    assert said[0].endswith(" left")
+
+
 def test_the_time_left_follows_the_speed_so_far():
     clock = HandClock()
     progress = PlainProgress(lambda _: None, clock)  # type: ignore[arg-type]
