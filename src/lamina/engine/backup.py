@@ -136,7 +136,9 @@ class _Run:
     def store(self) -> SessionId:
         """Store everything and commit."""
         self.parent = self._find_parent()
-        encoding = EncodingOptions(compression_level(self.options.compression), check=self._must_check())
+        level = compression_level(self.options.compression)
+        distrusted = self.parent is not None and self.parent.trust is Trust.DISTRUSTED
+        encoding = EncodingOptions(level, check=self._must_check(), heal=distrusted)
         session = self.repository.begin(self.options.process, encoding, self.operation)
         try:
             self._rely_on_parent(session)
@@ -219,13 +221,14 @@ class _Run:
 
     def _believed_hints(self, one: Input, source: ImageSource, job: ImageJob) -> ChangedRanges | None:
         """The hints of an input, if there is a parent they can refer to and a sample does not contradict them."""
-        if one.hints is None or self.parent is None:
+        if one.hints is None:
             return None
-        if job.parent is None:
-            self.notes.append(f"the hints for {one.path} were not used: the parent has no such image")
-            return None
-        if self.parent.trust is Trust.DISTRUSTED:
-            self.notes.append(f"the hints for {one.path} were not used: snapshot {self.parent.short_id} is distrusted")
+        if self.parent is None or job.parent is None:
+            why = "there is no snapshot of this name yet"
+            if self.parent is not None:
+                is_distrusted = self.parent.trust is Trust.DISTRUSTED
+                why = f"snapshot {self.parent.short_id} " + ("is distrusted" if is_distrusted else "has no such image")
+            self.notes.append(f"the hints for {one.path} were not used, everything was read: {why}")
             return None
         job.whole_leaves = not self.parent.partial
         if are_hints_true(source, job, one.hints, self.repository.access.namer(), self.operation):
@@ -234,6 +237,9 @@ class _Run:
         return None
 
     def _parent_map(self, path: str, chunk_size: int) -> FixedMap | None:
+        """The same image in the parent, if its chunks may be referred to without a look."""
+        if self.parent is None or self.parent.trust is Trust.DISTRUSTED:
+            return None
         content = self._parent_content(path)
         if content is None or content.chunk_size != chunk_size:
             return None
@@ -322,8 +328,7 @@ class _Run:
                 f"differs from its source in {len(coverage.differences)} places, first {first.path} at {first.offset}"
             )
         try:
-            snapshot = self.repository.find_snapshot(session.hex())
-            self.repository.edit(snapshot, trust=trust, note=note or None)
+            self.repository.edit(self.repository.get_snapshot(session), trust=trust, note=note or None)
         except StorageError as error:
             self.notes.append(f"the outcome of the comparison could not be recorded: {error.message}")
 

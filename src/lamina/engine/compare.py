@@ -7,20 +7,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import Enum
 
-from lamina.crypto.hashing import public_hash
 from lamina.engine.images import BATCH_BYTES, ZEROS, worker_count
 from lamina.engine.outcome import Difference
 from lamina.engine.sampling import sample_positions
 from lamina.engine.threads import each
-from lamina.errors import Damaged, ObjectMissing, SourceUnreadable
-from lamina.model.entries import ExtentKind, FixedContent, Position, whole_chunks
-from lamina.model.ids import ChunkId, PackId
+from lamina.errors import Damaged, SourceUnreadable
+from lamina.model.entries import FixedContent, Position, data_positions
+from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role
-from lamina.repository.format import pack_name
 from lamina.repository.repository import Repository
 from lamina.repository.streams import FANOUT, FixedMap, Slot
-from lamina.repository.tables import ChunkPlace
 from lamina.sources.source import ImageSource
 
 
@@ -67,11 +64,8 @@ class Comparison:
     def __init__(self, repository: Repository, operation: Operation) -> None:
         self._reader = repository.reader()
         self._namer = repository.access.namer()
-        self._index = repository.index
-        self._storage = repository.storage
         self._reads_content = repository.role is Role.OWNER
         self._operation = operation
-        self._packs: dict[PackId, str | None] = {}  # checked ones, with what is wrong
 
     def compare(self, path: str, source: ImageSource, content: FixedContent, mode: VerifyMode) -> Coverage:
         """Compare all of an image, or a sample. Raises: StorageError, Stopped."""
@@ -110,10 +104,18 @@ class Comparison:
                 if position < stored.count:
                     yield position, stored.leaf(position // FANOUT)[position % FANOUT]
             return
-        kinds = whole_chunks(source.extents(), size=source.size, chunk_size=stored.chunker.size)
-        for (position, slot), (_, kind) in zip(stored.slots(), kinds, strict=True):
-            if kind is ExtentKind.DATA or slot[0] is not Position.HOLE:
-                yield position, slot
+        data = data_positions(source.extents(), stored.chunker.size)
+        following = next(data, None)
+        for leaf in range(stored.leaves):
+            first, end = leaf * FANOUT, (leaf + 1) * FANOUT
+            if (following is None or following >= end) and stored.leaf_slot(leaf)[0] is Position.HOLE:
+                continue
+            for number, slot in enumerate(stored.leaf(leaf)):
+                if following is not None and following <= first + number:
+                    following = next(data, None)
+                    yield first + number, slot
+                elif slot[0] is not Position.HOLE:
+                    yield first + number, slot
 
     def _check_batch(
         self, path: str, source: ImageSource, stored: FixedMap, batch: Sequence[tuple[int, Slot]]
@@ -153,32 +155,18 @@ class Comparison:
 
     def _contents(self, chunks: Sequence[ChunkId]) -> dict[ChunkId, bytes | str]:
         """What is stored under each id (for a writer: nothing, but checked), or what is wrong with it."""
-        if not self._reads_content:
-            return {chunk: self._check_stored(chunk) or b"" for chunk in chunks}
-        try:
-            return dict(self._reader.get_many(chunks))
-        except Damaged:
-            return {chunk: self._content(chunk) for chunk in chunks}
+        if self._reads_content:
+            try:
+                return dict(self._reader.get_many(chunks))
+            except Damaged:  # one of them: find out which
+                pass
+        return {chunk: self._content(chunk) for chunk in chunks}
 
     def _content(self, chunk: ChunkId) -> bytes | str:
         try:
-            return self._reader.get_data(chunk)
+            if self._reads_content:
+                return self._reader.get_data(chunk)
+            self._reader.check_stored(chunk)
         except Damaged as error:
             return error.message
-
-    def _check_stored(self, chunk: ChunkId) -> str | None:
-        """What is wrong with the stored bytes of a chunk, as far as their pack's name tells."""
-        place = next(self._index.places(chunk), None)
-        if place is None:
-            return f"chunk {chunk.hex()} is in no pack that the index knows"
-        if place.pack not in self._packs:
-            self._packs[place.pack] = self._check_pack(place)
-        return self._packs[place.pack]
-
-    def _check_pack(self, place: ChunkPlace) -> str | None:
-        name = pack_name(place.pack, meta=place.meta)
-        try:
-            intact = public_hash([self._storage.get(name)]) == place.pack
-        except ObjectMissing as error:
-            return error.message
-        return None if intact else f"{name} is damaged: its bytes do not fit its name"
+        return b""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from lamina.chunking.chunker import FixedChunker
 from lamina.engine.outcome import Difference
 from lamina.errors import Damaged, SourceUnreadable
-from lamina.model.entries import ExtentKind, FixedContent, Position, whole_chunks
+from lamina.model.entries import FixedContent, Position, data_positions
 from lamina.model.operation import Operation
 from lamina.repository.sessions import Session
 from lamina.repository.streams import FANOUT, ChunkPutter, FixedMap, FixedMapWriter, Slot
@@ -215,12 +215,13 @@ class _Todo:
         self._job = job
         self._count = job.chunker.count(job.size)
         self._hinted = hints is not None and job.parent is not None
-        self._claims: Iterator[tuple[int, Claim | ExtentKind]]
+        self._claims: Iterator[tuple[int, Claim]]
         if hints is not None and job.parent is not None:
             self._claims = hints.positions(job.size, job.chunker.size)
-        else:
-            self._claims = whole_chunks(source.extents(), size=job.size, chunk_size=job.chunker.size)
-        self._next: tuple[int, Claim | ExtentKind] | None = next(self._claims, None)
+        else:  # no hints: all data is to be read, all else is a hole
+            data = data_positions(source.extents(), job.chunker.size)
+            self._claims = ((position, Claim.READ) for position in data)
+        self._next = next(self._claims, None)
 
     def plan(self, leaf: int) -> _Leaf:
         """What to do about the *leaf*-th node."""
@@ -235,10 +236,10 @@ class _Todo:
         if self._hinted:
             self._plan_hinted(begun, dict(claims), count)
         else:
-            begun.positions = [position - first for position, kind in claims if kind is ExtentKind.DATA]
+            begun.positions = [position - first for position, _ in claims]
         return begun
 
-    def _plan_hinted(self, leaf: _Leaf, claims: dict[int, Claim | ExtentKind], count: int) -> None:
+    def _plan_hinted(self, leaf: _Leaf, claims: dict[int, Claim], count: int) -> None:
         for number in range(count):
             claim = claims.get(leaf.first + number)
             old = leaf.parent[number] if number < len(leaf.parent) else None
@@ -250,8 +251,8 @@ class _Todo:
             else:
                 leaf.slots[number] = old
 
-    def _take(self, end: int) -> list[tuple[int, Claim | ExtentKind]]:
-        taken: list[tuple[int, Claim | ExtentKind]] = []
+    def _take(self, end: int) -> list[tuple[int, Claim]]:
+        taken: list[tuple[int, Claim]] = []
         while self._next is not None and self._next[0] < end:
             taken.append(self._next)
             self._next = next(self._claims, None)

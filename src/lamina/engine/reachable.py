@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 
 from lamina.errors import Damaged, NotPermitted
 from lamina.model.entries import Entry, Position
@@ -21,12 +22,12 @@ class Reachability:
     """Follows every link of every snapshot; a node that several share is followed once."""
 
     def __init__(
-        self, repository: Repository, bad_chunks: Mapping[ChunkId, str], good_packs: Mapping[PackId, int]
+        self, repository: Repository, bad_blobs: AbstractSet[tuple[ChunkId, PackId]], good_packs: Mapping[PackId, int]
     ) -> None:
-        """*bad_chunks*: chunks known to be damaged, with the object they lie in; *good_packs*: packs read and intact."""
+        """*bad_blobs*: those that do not open; *good_packs*: packs that were read and fit their name."""
         self._reader = repository.reader()
         self._index = repository.index
-        self._bad_chunks = bad_chunks
+        self._bad_blobs = bad_blobs
         self._good_packs = good_packs
         self._nodes: _Marks = {}  # what is wrong under a node of (id, level, positions): names of objects
         self._links: dict[ChunkId, frozenset[str]] = {}
@@ -109,15 +110,13 @@ class Reachability:
         return self._links[chunk]
 
     def _chunk(self, chunk: ChunkId) -> frozenset[str]:
-        """Empty if a chunk is in some intact pack."""
+        """Empty if a chunk is whole in some pack."""
         for place in self._index.places(chunk):
-            if place.pack in self._good_packs and chunk not in self._bad_chunks:
+            if place.pack in self._good_packs and (chunk, place.pack) not in self._bad_blobs:
                 return frozenset()
         return frozenset({self._where(chunk)})
 
     def _where(self, chunk: ChunkId) -> str:
         """The object that should hold a chunk."""
-        if chunk in self._bad_chunks:
-            return self._bad_chunks[chunk]
         place = next(self._index.places(chunk), None)
         return f"chunk {chunk.hex()}" if place is None else pack_name(place.pack, meta=place.meta)

@@ -84,14 +84,14 @@ class _Run:
     read: int = 0
     chunks: int = 0
     snapshots: int = 0
-    bad_chunks: dict[ChunkId, str] = field(default_factory=dict)  # with the object that should hold them
+    bad_blobs: set[tuple[ChunkId, PackId]] = field(default_factory=set)  # that do not open
     good_packs: dict[PackId, int] = field(default_factory=dict)  # blobs in each intact pack
 
     def check_everything(self) -> None:
         """Snapshots are listed first, then the index, then all objects: a backup that ends meanwhile is no damage."""
         inspector = Inspector(self.repository)
         snapshots = self.repository.snapshots(removed=True)
-        self._guard("index/", self.repository.reader)
+        has_index = self._guard("index/", self.repository.reader)
         found = sorted(self.repository.storage.objects(), key=lambda item: item.name)
         self.operation.progress.start("verify", sum(item.size for item in found))
         packs = [item for item in found if inspector.is_pack(item.name)]
@@ -101,8 +101,10 @@ class _Run:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as executor:
             for item, content in each(executor, lambda item: self._read_pack(inspector, item), packs, self.operation):
                 self._take_pack(item, content)
+        if not has_index:
+            return  # what the snapshots need cannot be looked up
         self._check_index({item.name for item in packs})
-        reachability = Reachability(self.repository, self.bad_chunks, self.good_packs)
+        reachability = Reachability(self.repository, self.bad_blobs, self.good_packs)
         for snapshot in snapshots:
             self.operation.check_stop()
             self.snapshots += 1
@@ -120,13 +122,16 @@ class _Run:
             self._guard(item.name, lambda: inspector.check(item.name))
         self.operation.progress.advance(read=item.size)
 
-    def _guard(self, name: str, check: Callable[[], object]) -> None:
+    def _guard(self, name: str, check: Callable[[], object]) -> bool:
+        """Whether *check* finds nothing wrong."""
         try:
             check()
+            return True
         except RecordForged as error:
             self.problems.append(Problem(name, f"{error.message}; whoever put it there is no friend of yours"))
         except _FAULTS as error:
             self.problems.append(Problem(name, error.message))
+        return False
 
     def _read_pack(self, inspector: Inspector, item: StoredObject) -> tuple[StoredObject, PackContent | str]:
         self.operation.check_stop()
@@ -146,7 +151,7 @@ class _Run:
         self.chunks += content.blobs
         self.good_packs[content.id] = content.blobs
         for chunk, what in content.bad.items():
-            self.bad_chunks[chunk] = item.name
+            self.bad_blobs.add((chunk, content.id))
             self.problems.append(Problem(item.name, what))
         for problem in content.faults:
             self.problems.append(Problem(item.name, problem))

@@ -83,24 +83,16 @@ class Entry:
         return self.content.size if self.content is not None else 0
 
 
-def whole_chunks(extents: Iterable[Extent], *, size: int, chunk_size: int) -> Iterator[tuple[int, ExtentKind]]:
-    """Say for each chunk position of an image of *size* bytes whether any byte of it is data.
+def data_positions(extents: Iterable[Extent], chunk_size: int) -> Iterator[int]:
+    """The chunk positions of an image that hold any data, in order and once; *extents* are sorted.
 
-    *extents* are sorted and cover the image. A position is a hole only if every byte of it is.
-
-    >>> [kind.name for _, kind in whole_chunks([Extent(0, 5), Extent(5, 7, ExtentKind.HOLE)], size=12, chunk_size=4)]
-    ['DATA', 'DATA', 'HOLE']
+    >>> list(data_positions([Extent(0, 5), Extent(5, 7, ExtentKind.HOLE), Extent(12, 1)], 4))
+    [0, 1, 3]
     """
     position = 0
     for extent in extents:
-        if extent.kind is ExtentKind.HOLE:
-            continue
-        first, last = extent.offset // chunk_size, (extent.end - 1) // chunk_size
-        while position < min(first, last + 1):
-            yield position, ExtentKind.HOLE
-            position += 1
-        while position <= last:
-            yield position, ExtentKind.DATA
-            position += 1
-    for rest in range(position, -(-size // chunk_size)):
-        yield rest, ExtentKind.HOLE
+        if extent.kind is ExtentKind.DATA and extent.length:
+            position = max(position, extent.offset // chunk_size)
+            end = (extent.end - 1) // chunk_size + 1
+            yield from range(position, end)
+            position = max(position, end)

@@ -7,9 +7,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from lamina.errors import ChunkMissing, Damaged, NotPermitted, ObjectMissing
+from lamina.crypto.hashing import public_hash
+from lamina.errors import ChunkMissing, Damaged, NotPermitted, ObjectMissing, ObjectTruncated
 from lamina.model.entries import Buffer
 from lamina.model.ids import ChunkId, PackId
+from lamina.model.snapshots import Role
 from lamina.repository.access import Access
 from lamina.repository.blobs import Node, split_blob
 from lamina.repository.format import (
@@ -31,6 +33,7 @@ Result = TypeVar("Result")
 
 GAP = 128 << 10  # bytes between two blobs that are read through rather than asked for separately
 KEY_TABLES = 4096  # packs whose key tables are remembered
+_FAULTS = (Damaged, ObjectMissing, ObjectTruncated)  # of one pack: another may hold the chunk too
 
 
 class ChunkReader:
@@ -41,6 +44,7 @@ class ChunkReader:
         self._index = index
         self._namer = access.namer() if access.id_key is not None else None
         self._key_tables: OrderedDict[PackId, tuple[KeyEntry, ...]] = OrderedDict()
+        self._checked: dict[PackId, Damaged | None] = {}  # packs whose bytes were compared with their name
         self._lock = threading.Lock()
 
     def get_data(self, chunk: ChunkId) -> bytes:
@@ -63,7 +67,7 @@ class ChunkReader:
                 for chunk, place in run:
                     start = place.offset - first.offset
                     contents[chunk] = self._open_data(chunk, place, data[start : start + place.stored_size])
-            except (Damaged, ObjectMissing):
+            except _FAULTS:
                 for chunk, _ in run:
                     contents[chunk] = self._salvage(chunk)
         return contents
@@ -88,6 +92,25 @@ class ChunkReader:
         header = decode_blob_header(blob[:BLOB_HEADER_SIZE], name=name)
         return header, blob, self._key_entry(place, header)
 
+    def check_stored(self, chunk: ChunkId) -> None:
+        """Check that a data chunk is whole: by its content, or where this key may not, by the hash of its pack.
+
+        Raises: ChunkMissing, Damaged, StorageError.
+        """
+        if self._access.role is Role.OWNER:
+            self.get_data(chunk)
+            return
+        failure: Damaged | None = None
+        self._place(chunk)
+        for place in self._index.places(chunk):
+            if place.pack not in self._checked:
+                self._checked[place.pack] = self._pack_fault(place)
+            failure = self._checked[place.pack]
+            if failure is None:
+                return
+        assert failure is not None  # noqa: S101 - _place found at least one place
+        raise failure
+
     def session_key(self, entry: KeyEntry, what: str) -> bytes:
         """Open a key entry. Raises: NotPermitted if it is not sealed to this key."""
         key = self._access.opener.find_key(entry)
@@ -97,6 +120,14 @@ class ChunkReader:
                 hint="reading content back needs an owner's passphrase or the recovery key",
             )
         return key
+
+    def _pack_fault(self, place: ChunkPlace) -> Damaged | None:
+        name = pack_name(place.pack, meta=place.meta)
+        try:
+            intact = public_hash([self._access.storage.get(name)]) == place.pack
+        except ObjectMissing as error:
+            return Damaged(error.message, hint=error.hint)
+        return None if intact else Damaged(f"{name} is damaged: its bytes do not fit its name")
 
     def _place(self, chunk: ChunkId) -> ChunkPlace:
         place = next(self._index.places(chunk), None)
@@ -116,13 +147,13 @@ class ChunkReader:
     def _anywhere(self, chunk: ChunkId, unseal: Callable[[ChunkPlace, bytes], Result]) -> Result:
         """Try every place of a chunk; after a miss also those of a newer index."""
         self._place(chunk)
-        failure: Damaged | ObjectMissing | None = None
+        failure: Damaged | ObjectMissing | ObjectTruncated | None = None
         for attempt in range(2):
             for place in list(self._index.places(chunk)):
                 try:
                     name = pack_name(place.pack, meta=place.meta)
                     return unseal(place, self._access.storage.get_range(name, place.offset, place.stored_size))
-                except (Damaged, ObjectMissing) as error:
+                except _FAULTS as error:
                     failure = error
             if attempt == 0 and isinstance(failure, ObjectMissing):
                 self._index.load(self._access.storage, self._access.control)

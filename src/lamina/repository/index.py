@@ -7,6 +7,7 @@ delta whose session is undecided or committed. A false "new" costs space; a fals
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ FRESH_LIMIT = 100_000  # new chunks kept in a dict (about 25 MB) before they bec
 
 _DELTAS = "index/delta/"
 _MANIFESTS = "index/manifest/"
+_DELTA_NAME = re.compile(f"{_DELTAS}[0-9a-f]{{32}}-[0-9]{{8}}")
 
 
 class Index:
@@ -42,12 +44,13 @@ class Index:
         self._tables: list[Table] = []
         self._spilled: list[Table] = []  # of this process's own session, which may still be aborted: never in the cache
         self._fresh: dict[ChunkId, ChunkPlace] = {}
+        self._doubtful: frozenset[PackId] = frozenset()  # of sessions that may have been aborted: to read from only
         self.condemned: frozenset[PackId] = frozenset()
 
     def find(self, chunk: ChunkId) -> ChunkPlace | None:
         """A place of *chunk* in a pack that is not condemned, or None."""
         for place in self.places(chunk):
-            if place.pack not in self.condemned:
+            if place.pack not in self.condemned and place.pack not in self._doubtful:
                 return place
         return None
 
@@ -75,27 +78,37 @@ class Index:
             self._spill()
 
     def load(self, storage: Storage, control: ControlRecords) -> None:
-        """Bring the index up to date with the storage. Raises: StorageError, Damaged."""
+        """Bring the index up to date with the storage; a damaged delta is left out, `verify` names it.
+
+        Raises: StorageError; Damaged if a manifest or segment is.
+        """
         loader = _Loader(storage, control, self._known_commits())
         missing = set(loader.names)
         tables: list[Table] = []
         for path in sorted(self._cache.glob("*.table")):
-            table = self._open_cached(path, missing, loader.names)
+            table = self._open_cached(path, missing)
             if table is not None:
                 missing -= table.covers
                 tables.append(table)
         for name in sorted(missing):
-            tables.append(self._store(name, loader.read(name)))
+            record = loader.read(name)
+            if record is not None:
+                tables.append(self._store(name, record))
         self._tables = self._merged(tables, self._cache)  # look-ups under way go on with the old ones
+        self._doubtful = loader.doubtful_packs()
         self._remember(loader.committed)
+
+    def forget_session(self) -> None:
+        """Drop what an earlier session of this process added: it may have been aborted."""
+        self._fresh, self._spilled = {}, []
 
     def close(self) -> None:
         """Close every table; the cache stays."""
         self._tables = self._spilled = []
         shutil.rmtree(self._own, ignore_errors=True)
 
-    def _open_cached(self, path: Path, missing: set[str], counting: set[str]) -> Table | None:
-        """The cached table at *path*, if it is intact and adds something; one of which not all still counts is deleted."""
+    def _open_cached(self, path: Path, missing: set[str]) -> Table | None:
+        """The cached table at *path* if it is intact, all it covers counts and nothing of it is known; else it goes."""
         try:
             table = Table(path)
         except (ValueError, OSError):
@@ -103,8 +116,7 @@ class Index:
             return None
         if table.covers <= missing:
             return table
-        if not table.covers <= counting:
-            path.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         return None
 
     def _store(self, name: str, record: IndexRecord) -> Table:
@@ -156,35 +168,46 @@ class _Loader:
         self._control = control
         manifest = newest_manifest(storage, control)
         folded = frozenset(manifest.folded if manifest else ())
-        deltas = {found.name for found in storage.objects(_DELTAS)} - folded
+        deltas = {found.name for found in storage.objects(_DELTAS) if is_delta(found.name)} - folded
         decided = {found.name for found in storage.objects("snapshots/")}
-        sessions = {delta_session(name) for name in deltas}
-        self.committed = {s for s in sessions if s in known or self._decision(s, decided) is Kind.SNAPSHOT}
-        aborted = {s for s in sessions - self.committed if self._decision(s, decided) is Kind.ABORT}
+        self._doubtful: set[SessionId] = set()  # what was decided about them cannot be read any more
+        decisions = {s: self._decision(s, decided) for s in {delta_session(name) for name in deltas} - known}
+        aborted = {s for s, kind in decisions.items() if kind is Kind.ABORT}
+        self.committed = {s for s, kind in decisions.items() if kind is Kind.SNAPSHOT} | known
         self.names = {name for name in deltas if delta_session(name) not in aborted}  # of all records that count
         self.names.update(manifest.segments if manifest else ())
 
-    def read(self, name: str) -> IndexRecord:
-        """One index record that counts. Raises: Damaged."""
+    def read(self, name: str) -> IndexRecord | None:
+        """One index record that counts; None for a delta that is damaged. Raises: Damaged for a segment."""
         if not name.startswith(_DELTAS):
             return read_segment(self._storage, self._control, name).structure
         try:
             signed = self._control.read(name, Kind.DELTA, IndexRecord)
+            if signed.signer.slot != self._slot(delta_session(name)):
+                return _NOTHING  # somebody wrote it for another's session
+            check_index(signed.structure, name)
+            return signed.structure
         except RecordForged:
             return _NOTHING
-        if signed.signer.slot != self._slot(delta_session(name)):
-            return _NOTHING  # somebody wrote it for another's session
-        check_index(signed.structure, name)
-        return signed.structure
+        except Damaged:
+            return None
+
+    def doubtful_packs(self) -> frozenset[PackId]:
+        """The packs of sessions that may have been aborted, for all that can be read."""
+        names = [name for name in self.names if name.startswith(_DELTAS) and delta_session(name) in self._doubtful]
+        return frozenset(PackId(pack.id) for name in names for pack in (self.read(name) or _NOTHING).packs)
 
     def _decision(self, session: SessionId, decided: Collection[str]) -> Kind | None:
-        """SNAPSHOT: committed; ABORT: given up; None: not decided yet."""
+        """SNAPSHOT: committed; ABORT: given up; None: not decided yet, or unreadable."""
         name = session_name("snapshots", session)
         if name not in decided:
             return None
         try:
             return self._control.decode(self._storage.get(name), name, DECISIONS).kind
         except RecordForged:
+            return None
+        except Damaged:
+            self._doubtful.add(session)
             return None
 
     def _slot(self, session: SessionId) -> bytes | None:
@@ -239,6 +262,11 @@ def check_index(record: IndexRecord, name: str) -> None:
         if chunk < previous or pack >= len(record.packs) or offset + stored > record.packs[pack].size:
             raise Damaged(f"{name}: the row of chunk {chunk.hex()} makes no sense")
         previous = chunk
+
+
+def is_delta(name: str) -> bool:
+    """Whether an index delta may be called so; anything else under its folder is none of ours."""
+    return _DELTA_NAME.fullmatch(name) is not None
 
 
 def delta_session(name: str) -> SessionId:

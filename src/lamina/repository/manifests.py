@@ -7,7 +7,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from lamina.errors import Damaged, NotPermitted, RecordForged, SnapshotAmbiguous, SnapshotMissing, UsageError
+from lamina.errors import (
+    Damaged,
+    NotPermitted,
+    ObjectMissing,
+    RecordForged,
+    SnapshotAmbiguous,
+    SnapshotMissing,
+    UsageError,
+)
 from lamina.model.ids import SNAPSHOT_PREFIX_MIN, ChunkId, SessionId
 from lamina.model.snapshots import Role, Snapshot, Statistics, Trust
 from lamina.repository.access import Access
@@ -82,10 +90,17 @@ class Manifests:
             raise SnapshotMissing(f"no snapshot has an id that begins with {text!r}", hint="see `lamina snapshots`")
         return fitting[0]
 
+    def get(self, session: SessionId) -> Snapshot:
+        """The snapshot that a session made. Raises: SnapshotMissing, Damaged, StorageError."""
+        names = [names_of(self._access.storage, folder, session) for folder in ("attributes", "removed")]
+        found = self._look(session, *names)
+        if found is None:
+            raise SnapshotMissing(f"there is no snapshot {session.hex()}", hint="see `lamina snapshots --removed`")
+        return self._describe(found)
+
     def is_there(self, session: SessionId) -> bool:
         """Whether a snapshot is committed and not removed, read from the storage now. Raises: StorageError, Damaged."""
-        name = session_name("snapshots", session)
-        found = self._read(name, [], names_of(self._access.storage, "removed", session))
+        found = self._look(session, [], names_of(self._access.storage, "removed", session))
         return found is not None and not found.removed
 
     def edit(
@@ -94,7 +109,7 @@ class Manifests:
         """Write the next numbered attributes record. Raises: NotPermitted, ObjectExists if another was faster."""
         access, session = self._access, snapshot.id
         names = names_of(access.storage, "attributes", session)
-        found = self._read(session_name("snapshots", session), names, [])
+        found = self._look(session, names, [])
         if found is None:
             raise SnapshotMissing(f"snapshot {snapshot.short_id} is gone")
         now = self._describe(found)
@@ -137,6 +152,13 @@ class Manifests:
         for found in self._access.storage.objects(folder):
             names[found.name.removeprefix(folder).partition("/")[0]].append(found.name)
         return names
+
+    def _look(self, session: SessionId, attributes: Sequence[str], removals: Sequence[str]) -> _Found | None:
+        """What stands under a session's name; None if nothing does, or an abort marker."""
+        try:
+            return self._read(session_name("snapshots", session), attributes, removals)
+        except ObjectMissing:
+            return None
 
     def _read(self, name: str, attributes: Sequence[str], removals: Sequence[str]) -> _Found | None:
         """The snapshot under *name*; None if an abort marker stands there. Raises: Damaged, ObjectMissing."""

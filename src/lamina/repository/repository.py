@@ -20,7 +20,7 @@ from lamina.errors import (
     RepositoryMissing,
     UsageError,
 )
-from lamina.model.ids import RepositoryId
+from lamina.model.ids import RepositoryId, SessionId
 from lamina.model.operation import Operation
 from lamina.model.process import Process
 from lamina.model.secret import Secret
@@ -128,6 +128,7 @@ class Repository:
     def begin(self, process: Process, options: EncodingOptions, operation: Operation) -> Session:
         """Begin to write; what was read before is read anew. Raises: NotPermitted, StorageError, Damaged."""
         self._reader = None
+        self.index.forget_session()
         return begin_session(self.access, self.index, process, options, operation)
 
     def parent(self, snapshot: Snapshot) -> Parent:
@@ -144,6 +145,10 @@ class Repository:
     def snapshots(self, *, removed: bool = False) -> list[Snapshot]:
         """Every snapshot, oldest first; with *removed* also those forgotten and not yet pruned."""
         return self._manifests.all(removed=removed)
+
+    def get_snapshot(self, session: SessionId) -> Snapshot:
+        """The snapshot that a session made. Raises: SnapshotMissing, Damaged."""
+        return self._manifests.get(session)
 
     def find_snapshot(self, text: str, *, removed: bool = False) -> Snapshot:
         """The snapshot *text* names: id prefix, `latest`, `latest~2`, `NAME@latest`, `NAME@latest~1`.

@@ -34,6 +34,7 @@ class EncodingOptions:
 
     level: int | None  # zstd level; None: stored as they are
     check: bool  # decode data chunks and compare them before they are stored (metadata always is)
+    heal: bool = False  # refer only to chunks that were just seen to be whole; store what is not once more
 
 
 @dataclass(slots=True)
@@ -64,6 +65,7 @@ class ChunkWriter:
         self._options = options
         self._operation = operation
         self._namer = access.namer()
+        self._reader = ChunkReader(access, index)
         self.session = SessionId(keys.content_entry.session)
         self._lock = threading.Lock()
         self._claimed: set[ChunkId] = set()  # sealed or being sealed by us, and not yet in the index
@@ -81,7 +83,7 @@ class ChunkWriter:
 
     def put_data(self, chunk: ChunkId, content: Buffer) -> bool:
         """Store *content*, whose id is *chunk*, unless the repository has it; says whether it was new."""
-        if not self._claim(chunk):
+        if not self._claim(chunk, heal=self._options.heal):
             return False
         sealed = self._access.sealer.seal_data(chunk, content, session_key=self.keys.content, level=self._options.level)
         if self._options.check:
@@ -143,19 +145,25 @@ class ChunkWriter:
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._used.close()
 
-    def _claim(self, chunk: ChunkId) -> bool:
+    def _claim(self, chunk: ChunkId, *, heal: bool = False) -> bool:
         """Whether this caller is the one to write *chunk*."""
         with self._lock:
             if chunk in self._claimed:
                 return False
             self._claimed.add(chunk)
-        place = self._index.find(chunk)
-        if place is None:
+        if self._index.find(chunk) is None or (heal and not self._is_whole(chunk)):
             return True
         with self._lock:
             self._claimed.discard(chunk)
             self._used.write(chunk)
         return False
+
+    def _is_whole(self, chunk: ChunkId) -> bool:
+        try:
+            self._reader.check_stored(chunk)
+        except Damaged:
+            return False
+        return True
 
     def _add(self, sealed: SealedBlob, entry: KeyEntry) -> None:
         """Put a blob into an open pack; store the pack if it is full now."""
