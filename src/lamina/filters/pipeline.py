@@ -40,6 +40,8 @@ def seal_part(content: Buffer, *, level: int | None, key: bytes, aad: bytes) -> 
 def unseal_part(sealed: Buffer, *, key: bytes, aad: bytes, what: str) -> bytes:
     """Return the content of a sealed part. Raises: Damaged or FormatUnknown, naming *what*."""
     plain = memoryview(aead.unseal(key, sealed, aad, what=what))
+    if len(plain) < _PREFIX.size:
+        raise Damaged(f"{what} ends within its first fields")
     codec, plain_size, payload_size = _PREFIX.unpack_from(plain)
     payload = plain[_PREFIX.size : _PREFIX.size + payload_size]
     if codec == ZSTD:

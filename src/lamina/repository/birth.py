@@ -66,16 +66,16 @@ def decode_birth(data: bytes) -> Birth:
     head, mark, _ = data.partition(b',\n  "hash": "')
     try:
         fields = json.loads(data)
-        intact = bool(mark) and fields["hash"] == public_hash([head]).hex()
+        intact = bool(mark) and fields["hash"] == public_hash([head]).hex() and fields["magic"] == "lamina"
         version, features = int(fields["version"]), int(fields["features"])
         birth = Birth(
             RepositoryId(bytes.fromhex(fields["repository"])),
             bytes.fromhex(fields["owner"]),
             bytes.fromhex(fields["mac"]),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise damaged from error
-    if not intact or fields["magic"] != "lamina":
+    if not intact:
         raise damaged
     if version != VERSION or features & ~FEATURES:
         raise FormatUnknown(

@@ -171,9 +171,10 @@ class _Loader:
         deltas = {found.name for found in storage.objects(_DELTAS) if is_delta(found.name)} - folded
         decided = {found.name for found in storage.objects("snapshots/")}
         self._doubtful: set[SessionId] = set()  # what was decided about them cannot be read any more
-        decisions = {s: self._decision(s, decided) for s in {delta_session(name) for name in deltas} - known}
+        sessions = {delta_session(name) for name in deltas}
+        decisions = {session: self._decision(session, decided) for session in sessions - known}
         aborted = {s for s, kind in decisions.items() if kind is Kind.ABORT}
-        self.committed = {s for s, kind in decisions.items() if kind is Kind.SNAPSHOT} | known
+        self.committed = {s for s, kind in decisions.items() if kind is Kind.SNAPSHOT} | (sessions & known)
         self.names = {name for name in deltas if delta_session(name) not in aborted}  # of all records that count
         self.names.update(manifest.segments if manifest else ())
 

@@ -178,7 +178,10 @@ class Keyring:
         too_much = cost.memory_kib > KDF_LIMIT.memory_kib or cost.iterations > KDF_LIMIT.iterations
         if record.kdf != _ARGON2ID or too_much or cost.lanes > KDF_LIMIT.lanes:
             raise Damaged(f"key slot {record.slot.hex()} asks for a key derivation that this Lamina refuses")
-        key = stretch(passphrase, record.salt, cost)
+        try:
+            key = stretch(passphrase, record.salt, cost)
+        except ValueError as error:
+            raise Damaged(f"key slot {record.slot.hex()} asks for an impossible key derivation: {error}") from error
         try:
             plain = aead.unseal(key, record.wrapped, self._aad(record), what="key slot")
         except Damaged:
