@@ -9,7 +9,7 @@ from enum import Enum
 
 from lamina.engine.images import BATCH_BYTES, ZEROS, worker_count
 from lamina.engine.outcome import Difference
-from lamina.engine.sampling import sample_positions
+from lamina.engine.sampling import SAMPLE_SHARE, sample_positions
 from lamina.engine.threads import each
 from lamina.errors import Damaged, SourceUnreadable
 from lamina.model.entries import FixedContent, Position, data_positions
@@ -28,9 +28,6 @@ class VerifyMode(Enum):
     FULL = "full"
     SAMPLE = "sample"
     NONE = "none"
-
-
-SAMPLE_SHARE = 0.01  # of all positions, and at least 64
 
 
 @dataclass(frozen=True, slots=True)
