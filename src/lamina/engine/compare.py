@@ -9,7 +9,7 @@ from enum import Enum
 
 from lamina.engine.images import BATCH_BYTES, ZEROS, worker_count
 from lamina.engine.outcome import Difference
-from lamina.engine.sampling import SAMPLE_SHARE, sample_positions
+from lamina.engine.sampling import sample_positions
 from lamina.engine.threads import each
 from lamina.errors import Damaged, SourceUnreadable
 from lamina.model.entries import FixedContent, Position, data_positions
@@ -97,7 +97,7 @@ class Comparison:
 
     def _positions(self, source: ImageSource, stored: FixedMap, mode: VerifyMode) -> Iterator[tuple[int, Slot]]:
         if mode is VerifyMode.SAMPLE:
-            for position in sample_positions(source, stored.chunker, share=SAMPLE_SHARE):
+            for position in sample_positions(source, stored.chunker):
                 if position < stored.count:
                     yield position, stored.leaf(position // FANOUT)[position % FANOUT]
             return

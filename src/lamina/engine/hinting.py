@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lamina.engine.images import ZEROS, ImageJob
-from lamina.engine.sampling import SAMPLE_SHARE, sample_positions
+from lamina.engine.sampling import sample_positions
 from lamina.errors import Damaged, SourceUnreadable
 from lamina.model.entries import Position
 from lamina.model.operation import Operation
@@ -25,7 +25,7 @@ def are_hints_true(
     for position, claim in hints.positions(job.size, size):
         claims[position] = _CHANGED if claim is Claim.READ else _ZEROED
     buffer = memoryview(bytearray(size))
-    for position in sample_positions(source, job.chunker, share=SAMPLE_SHARE):
+    for position in sample_positions(source, job.chunker):
         if claims[position] == _CHANGED:
             continue
         operation.check_stop()

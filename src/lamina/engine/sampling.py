@@ -12,10 +12,10 @@ SAMPLE_SHARE = 0.001  # of all positions: design, "Images"
 SAMPLE_MIN = 64  # positions: finds a source of which 5 % is wrong with 96 % certainty
 
 
-def sample_positions(source: ImageSource, chunker: FixedChunker, *, share: float) -> list[int]:
+def sample_positions(source: ImageSource, chunker: FixedChunker) -> list[int]:
     """Random positions in order, half of them among those that hold data."""
     count = chunker.count(source.size)
-    wanted = max(SAMPLE_MIN, round(count * share))
+    wanted = max(SAMPLE_MIN, round(count * SAMPLE_SHARE))
     chosen = set(_draw(range(count), wanted - wanted // 2))
     data = [
         (p.offset // chunker.size, (p.end - 1) // chunker.size) for p in source.extents() if p.kind is ExtentKind.DATA
