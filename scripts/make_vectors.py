@@ -1,0 +1,237 @@
+"""Make docs/spec/vectors.json: fixed inputs and the bytes that the format makes of them.
+
+    python scripts/make_vectors.py FILE
+
+Sealing takes random salts, so the examples under "sealed" differ from run to run: run it only for a new version of the
+format. They are checked by opening them.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lamina.crypto.certificates import Certificate, owner_certificate
+from lamina.crypto.envelope import seal_to
+from lamina.crypto.hashing import derive, public_hash
+from lamina.crypto.keys import OWNER_SLOT, KeyBundle
+from lamina.crypto.passphrases import format_recovery_key
+from lamina.filters.pipeline import seal_part
+from lamina.model.entries import Entry, EntryType, FixedContent, Metadata, Position
+from lamina.model.ids import ChunkId, PackId, RepositoryId, SessionId
+from lamina.model.secret import Secret
+from lamina.model.snapshots import Role
+from lamina.repository.birth import Birth, birth_mac, first_epoch, first_format
+from lamina.repository.blobs import BlobSealer, ChunkNamer, Node
+from lamina.repository.control import ControlRecords, Signer, seal_body
+from lamina.repository.format import (
+    BlobHeader,
+    BlobKind,
+    BlobRow,
+    Kind,
+    PackHeader,
+    encode_footer,
+    encode_header,
+    encode_object,
+    encode_record,
+    encode_trailer,
+)
+from lamina.repository.index import encode_index
+from lamina.repository.keyring import Keyring
+from lamina.repository.packs import PackWriter
+from lamina.repository.records import AttributesBody, PackRow
+from lamina.repository.session_keys import make_session_keys
+from lamina.repository.streams import FixedNode
+from lamina.repository.trees import encode_directory
+from lamina.storage.backends.memory import MemoryStorage
+
+ROOT = bytes(32)
+REPOSITORY = RepositoryId(bytes(range(16)))
+SESSION = SessionId(bytes(range(16, 32)))
+OWNER = KeyBundle.from_root(ROOT)
+SIGNING = OWNER.signing_key()
+SLOT_SECRET = b"\2" * 32
+WRITER = OWNER.narrowed(Role.WRITER, SLOT_SECRET)
+CONTENT = b"the content of a chunk"
+PASSPHRASE = "vector passphrase"
+ONE, TWO = ChunkId(b"\x11" * 32), ChunkId(b"\x22" * 32)
+NODE = FixedNode(
+    1,
+    (
+        (Position.DATA, ONE),
+        (Position.ZERO, None),
+        (Position.HOLE, None),
+        (Position.UNREAD, None),
+        (Position.UNREAD_KEPT, TWO),
+    ),
+)
+ENTRIES = [
+    Entry(b"disk.img", EntryType.FILE, Metadata(0o640, 1, 2, -5), FixedContent(200000, 65536, Position.DATA, ONE)),
+    Entry(b"vm", EntryType.DIRECTORY, child=TWO),
+    Entry(b"zeros", EntryType.FILE, content=FixedContent(10, 65536, Position.ZERO, None)),
+]
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print(__doc__, file=sys.stderr)
+        return 2
+    vectors = {**_keys(), **_bytes(), **_nodes(), "sealed": _sealed()}
+    Path(arguments[0]).write_text(json.dumps(_hex(vectors), indent=1) + "\n")
+    return 0
+
+
+def _keys() -> dict[str, Any]:
+    slot = bytes(range(8))
+    envelope = WRITER.envelope_key().public
+    certificate = Certificate(slot, Role.WRITER, WRITER.signing_key().public, public_hash([envelope]))
+    return {
+        "root": ROOT,
+        "repository": REPOSITORY,
+        "session": SESSION,
+        "derive": [
+            {"key": ROOT, "purpose": "lamina/1 data", "fields": [], "out": derive(ROOT, "lamina/1 data")},
+            {"key": b"\1" * 32, "purpose": "lamina/1 blob", "fields": [b"\1", bytes(32), bytes(16), b"\0"],
+             "out": derive(b"\1" * 32, "lamina/1 blob", b"\1", bytes(32), bytes(16), b"\0")},
+        ],
+        "owner": {
+            "structure_key": OWNER.structure_key,
+            "id_key": OWNER.id_key,
+            "chunker_key": OWNER.chunker_key,
+            "verify_key": SIGNING.public,
+            "epoch_0_seed": derive(ROOT, "lamina/1 epoch key", bytes(4)),
+            "epoch_0_public": OWNER.envelope_key(0).public,
+            "certificate": owner_certificate(SIGNING.public).encode(REPOSITORY, SIGNING),
+        },
+        "writer": {
+            "slot": slot,
+            "slot_secret": SLOT_SECRET,
+            "verify_key": WRITER.signing_key().public,
+            "envelope_seed": derive(SLOT_SECRET, "lamina/1 slot envelope key"),
+            "envelope_public": envelope,
+            "certificate": certificate.encode(REPOSITORY, SIGNING),
+        },
+        "recovery_keys": [
+            {"root": root, "text": format_recovery_key(root)} for root in (ROOT, bytes(range(32)), b"\xff" * 32)
+        ],
+    }  # fmt: skip
+
+
+def _bytes() -> dict[str, Any]:
+    pack = PackHeader(REPOSITORY, SESSION, b"\3" * 32)
+    blob = BlobHeader(BlobKind.DATA, 5, ONE, b"\4" * 16, 0, 1000)
+    row = BlobRow(ONE, BlobKind.DATA, 5, 88, blob.stored_size, 2000)
+    mac = birth_mac(OWNER.structure_key, REPOSITORY, SIGNING.public)
+    return {
+        "headers": {kind.name: encode_header(kind) for kind in Kind},
+        "object": {"kind": int(Kind.DELTA), "payload": b"payload", "bytes": encode_object(Kind.DELTA, b"payload")},
+        "lamina.json": Birth(REPOSITORY, SIGNING.public, mac).encode().decode(),
+        "pack_header": {"salt": pack.salt, "bytes": pack.encode()},
+        "blob_header": {
+            "kind": 1, "key": 5, "id": ONE, "salt": blob.salt, "links_size": 0, "body_size": 1000, "bytes": blob.encode()
+        },
+        "footer_row": {
+            "id": ONE, "kind": 1, "key": 5, "offset": 88, "stored_size": 1068, "plain_size": 2000,
+            "bytes": encode_footer([row]),
+        },
+        "trailer": {"keys_size": 300, "footer_size": 400, "blobs": 7, "bytes": encode_trailer(keys_size=300, footer_size=400, blobs=7)},
+        "index": {"pack": TWO, "pack_size": 5000, "bytes": encode_record(encode_index([(PackRow(PackId(TWO), 5000, meta=False, retention=0), [row])]))},
+    }  # fmt: skip
+
+
+def _nodes() -> dict[str, Any]:
+    assert OWNER.id_key is not None
+    namer = ChunkNamer(OWNER.id_key)
+    fixed, directory = NODE.encode(), encode_directory(ENTRIES)
+    return {
+        "chunk_id": {"content": CONTENT, "id": namer.data_id(CONTENT)},
+        "fixed_node": {
+            "level": 1,
+            "slots": [[int(kind), chunk or b""] for kind, chunk in NODE.slots],
+            "links": fixed.links,
+            "id": namer.node_id(BlobKind.FIXED_NODE, fixed),
+        },
+        "directory": {
+            "entries": "see §7.2, worked example",
+            "links": directory.links,
+            "body": directory.body,
+            "id": namer.node_id(BlobKind.DIRECTORY, directory),
+        },
+    }
+
+
+def _sealed() -> dict[str, Any]:
+    key, aad = b"\5" * 32, b"additional data"
+    plain = b"compressible " * 10
+    info = b"lamina/1" + REPOSITORY + SESSION + b"\1" + bytes(4)
+    signer = Signer(owner_certificate(SIGNING.public).encode(REPOSITORY, SIGNING), SIGNING, OWNER_SLOT, Role.OWNER)
+    control = ControlRecords(MemoryStorage(), REPOSITORY, OWNER.structure_key, SIGNING.public, signer)
+    storage = MemoryStorage()
+    Keyring(storage, REPOSITORY, SIGNING.public).add(
+        OWNER, Role.OWNER, Secret(PASSPHRASE.encode()), label="vector", now=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    return {
+        "part_raw": {"key": key, "aad": aad, "content": CONTENT, "bytes": seal_part(CONTENT, level=None, key=key, aad=aad)},
+        "part_zstd": {"key": key, "aad": aad, "content": plain, "bytes": seal_part(plain, level=3, key=key, aad=aad)},
+        "envelope": {
+            "seed": derive(ROOT, "lamina/1 epoch key", bytes(4)), "info": info, "secret": b"\6" * 32,
+            "bytes": seal_to(OWNER.envelope_key(0).public, b"\6" * 32, info),
+        },
+        "record": {
+            "name": "format/00000001", "kind": int(Kind.FORMAT), "structure": encode_record(first_format(1000000, 65536)),
+            "bytes": control.encode(Kind.FORMAT, "format/00000001", first_format(1000000, 65536)),
+        },
+        "body": {
+            "metadata_key": b"\7" * 32, "content": encode_record(AttributesBody(["tag"], "note")),
+            "bytes": seal_body(b"\7" * 32, SESSION, AttributesBody(["tag"], "note"), REPOSITORY),
+        },
+        "slot": {"passphrase": PASSPHRASE, "root": ROOT, "bytes": next(storage.get(one.name) for one in storage.objects())},
+        "pack": _pack(),
+    }  # fmt: skip
+
+
+def _pack() -> dict[str, Any]:
+    """A whole pack with one blob of each kind (a real one holds data or metadata, never both)."""
+    assert OWNER.id_key is not None
+    namer, sealer = ChunkNamer(OWNER.id_key), BlobSealer(REPOSITORY, OWNER.structure_key)
+    keys = make_session_keys(REPOSITORY, SESSION, first_epoch(OWNER.envelope_key(0).public), None)
+    writer = PackWriter(REPOSITORY, SESSION, OWNER.structure_key, meta=True)
+    data = sealer.seal_data(namer.data_id(CONTENT), CONTENT, session_key=keys.content, level=None)
+    blobs = [(data, keys.content_entry)]
+    nodes: list[tuple[BlobKind, Node]] = [
+        (BlobKind.FIXED_NODE, NODE.encode()),
+        (BlobKind.DIRECTORY, encode_directory(ENTRIES)),
+    ]
+    for kind, node in nodes:
+        sealed = sealer.seal_node(kind, namer.node_id(kind, node), node, session_key=keys.metadata)
+        blobs.append((sealed, keys.metadata_entry))
+    for blob, entry in blobs:
+        header = BlobHeader(
+            blob.header.kind, writer.find_key(entry) or 0, blob.header.id, blob.header.salt,
+            blob.header.links_size, blob.header.body_size,
+        )  # fmt: skip
+        writer.add(header, blob.links, blob.body, plain_size=blob.plain_size)
+    pack = writer.finish()
+    return {
+        "id": pack.id,
+        "content_key": keys.content,
+        "metadata_key": keys.metadata,
+        "chunks": [[int(blob.header.kind), blob.header.id] for blob, _ in blobs],
+        "bytes": b"".join(pack.parts),
+    }
+
+
+def _hex(value: Any) -> Any:
+    """*value* as JSON can hold it: bytes in hex."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {key: _hex(one) for key, one in value.items()}
+    return [_hex(one) for one in value] if isinstance(value, list) else value
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
