@@ -127,8 +127,13 @@ class Comparison:
 
     def _measure_limit(self) -> None:
         self._show(self._images.base)
-        for name, level in (("native calls", 3), ("native calls fast", 1)):
-            arguments = [sys.executable, "-m", "benchmarks.limits", str(self._image), "--level", str(level)]
+        options = {
+            "native calls": ("--level", "3"),
+            "native calls, decoded": ("--level", "3", "--decode"),
+            "native calls fast": ("--level", "1"),
+        }
+        for name, chosen in options.items():
+            arguments = [sys.executable, "-m", "benchmarks.limits", str(self._image), *chosen]
             self._measure_named("limit", name, Command(arguments, directory=CHECKOUT))
         copy = self._directory / "copy.img"
         command = Command(["cp", "--reflink=never", str(self._image), str(copy)], durable=copy)

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -27,6 +28,20 @@ class Content:
     directory: str
     files: int
     size: int  # bytes of file contents
+
+
+def base_image(directory: Path, size: int, content: Path) -> tuple[Path, str]:
+    """The realistic image, built unless it lies there from a run before, and what it is."""
+    image = directory / f"base-{size >> 20}M.img"
+    note = image.with_suffix(".txt")
+    if not (image.exists() and note.exists()):
+        print(f"building {image.name} from {content}", file=sys.stderr)
+        filled = build_realistic(image, size, content)
+        note.write_text(
+            f"ext4, {size >> 20} MiB, filled from {filled.directory}: "
+            f"{filled.files} files with {filled.size >> 20} MiB of content"
+        )
+    return image, note.read_text()
 
 
 def build_realistic(image: Path, size: int, content: Path) -> Content:

@@ -2,7 +2,8 @@
 
 Run as a process of its own: `python -m benchmarks.limits IMAGE --level 3 --chunk-size 1048576 --threads 2`. It reads,
 hashes (keyed BLAKE3), leaves out zeros and what came before, compresses (zstd) and encrypts (AES-256-GCM); it writes
-nothing and keeps nothing, so no backup program written with these calls can be faster.
+nothing and keeps nothing, so no backup program written with these calls can be faster. With `--decode` it also decrypts and
+decompresses every chunk again, as Lamina does before it stores one.
 """
 
 from __future__ import annotations
@@ -32,9 +33,9 @@ _NONCE = bytes(12)
 class NativeCalls:
     """Threads that share one list of chunks."""
 
-    def __init__(self, image: Path, *, chunk_size: int, level: int) -> None:
+    def __init__(self, image: Path, *, chunk_size: int, level: int, decode: bool) -> None:
         self._descriptor = os.open(image, os.O_RDONLY)
-        self._chunk_size, self._level = chunk_size, level
+        self._chunk_size, self._level, self._decode = chunk_size, level, decode
         self._places = _chunk_offsets(image, chunk_size)
         self._lock = threading.Lock()
         self._seen: set[bytes] = set()
@@ -59,7 +60,11 @@ class NativeCalls:
             if digest in self._seen:
                 continue
             self._seen.add(digest)
-            cipher.encrypt(_NONCE, compressor.compress(content, compressor.FLUSH_FRAME), None)
+            sealed = cipher.encrypt(_NONCE, compressor.compress(content, compressor.FLUSH_FRAME), None)
+            if self._decode:
+                opened = zstd.ZstdDecompressor().decompress(cipher.decrypt(_NONCE, sealed, None), max_length=length)
+                if not opened.startswith(content):
+                    raise SystemExit(f"the chunk at {offset} did not decode to what was encoded")
 
     def _next_offset(self) -> int | None:
         with self._lock:
@@ -89,9 +94,13 @@ def main() -> None:
     parser.add_argument("--level", type=int, default=3)
     parser.add_argument("--chunk-size", type=int, default=1 << 20)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--decode", action="store_true")
     arguments = parser.parse_args()
     _tune_memory()
-    NativeCalls(arguments.image, chunk_size=arguments.chunk_size, level=arguments.level).run(arguments.threads)
+    calls = NativeCalls(
+        arguments.image, chunk_size=arguments.chunk_size, level=arguments.level, decode=arguments.decode
+    )
+    calls.run(arguments.threads)
 
 
 if __name__ == "__main__":

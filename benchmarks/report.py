@@ -42,9 +42,9 @@ class Run:
             [
                 *(f"{name}: {value}" for name, value in self.facts.items()),
                 "",
-                *_columns(_HEADER, self._rows()),
+                *columns(_HEADER, self._rows()),
                 "",
-                *_columns(_TARGETS_HEADER, self._targets()),
+                *columns(_TARGETS_HEADER, self._targets()),
                 *(f"\n{note}" for note in self._doubts()),
             ]
         )
@@ -127,7 +127,7 @@ def _spread_text(values: Sequence[float]) -> str:
     return f"{median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
 
-def _columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+def columns(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     """Left-aligned words, right-aligned figures."""
     widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
     words = 2 if len(header) > 4 else 1

@@ -10,7 +10,16 @@ from statistics import median
 
 from benchmarks.process import Figures
 
-_PROGRAM_ORDER = ("lamina", "lamina fast", "restic", "borg", "native calls", "native calls fast", "plain copy")
+_PROGRAM_ORDER = (
+    "lamina",
+    "lamina fast",
+    "restic",
+    "borg",
+    "native calls",
+    "native calls, decoded",
+    "native calls fast",
+    "plain copy",
+)
 
 
 @dataclass(frozen=True, slots=True)
