@@ -33,6 +33,22 @@ def test_a_signal_stops_a_backup_that_waits_for_its_input(person: Person, number
     assert "no snapshots" in person.do("snapshots")
 
 
+def test_a_stream_cut_off_by_the_same_ctrl_c_is_not_committed(person: Person):
+    """A terminal sends Ctrl-C to the whole pipeline: the program in front ends too, which looks like the end of its data."""
+    with person.start("backup", "-", "--json", stdin=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"x" * 3 * MIB)
+        process.stdin.flush()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.stdin.close()
+        rest = process.stdout.read()
+        code = process.wait()
+    assert code == 130, rest
+    assert "no snapshots" in person.do("snapshots")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL], ids=["INT", "KILL"])
 def test_after_an_interrupted_backup_the_next_one_succeeds(person: Person, number: signal.Signals):
     content = random.Random(1).randbytes(24 * MIB)

@@ -143,6 +143,7 @@ class _Run:
         try:
             self._rely_on_parent(session)
             self._store_all(session.writer, session)
+            self.operation.check_stop()  # Ctrl-C also ends the program that feeds a pipe: what came then is cut off
             self._commit(session)
         except (LaminaError, KeyboardInterrupt):
             self._give_up(session)
