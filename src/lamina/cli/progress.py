@@ -26,19 +26,20 @@ class Counters:
         self._lock = threading.Lock()
         self.phase = ""
         self.total: int | None = None
-        self.read = self.new = self.stored = 0
+        self.read = self.skipped = self.new = self.stored = 0
         self._began = self._shown = clock.monotonic()
 
     def start(self, phase: str, total: int | None) -> None:
         with self._lock:
             self.phase, self.total = phase, total
-            self.read = self.new = self.stored = 0
+            self.read = self.skipped = self.new = self.stored = 0
             self._began = self._shown = self._clock.monotonic()
         self.began()
 
-    def advance(self, *, read: int = 0, new: int = 0, stored: int = 0) -> None:
+    def advance(self, *, read: int = 0, skipped: int = 0, new: int = 0, stored: int = 0) -> None:
         with self._lock:
             self.read += read
+            self.skipped += skipped
             self.new += new
             self.stored += stored
             now = self._clock.monotonic()
@@ -70,13 +71,13 @@ class Counters:
         """Seconds this phase will still take at the speed it had so far; None while nobody can know."""
         if not self.total or not self.read or self.elapsed_s < SETTLE_S:
             return None
-        return max(self.total - self.read, 0) * self.elapsed_s / self.read
+        return max(self.total - self.read - self.skipped, 0) * self.elapsed_s / self.read
 
     def line(self) -> str:
         """Phase, share, bytes, speed and time left, within 80 columns."""
         words = [self.phase]
         if self.total:
-            words.append(f"{min(self.read / self.total, 1.0):4.0%}")
+            words.append(f"{min((self.read + self.skipped) / self.total, 1.0):4.0%}")
         words += [
             f"{name} {_short_size(size)}"
             for name, size in (("read", self.read), ("new", self.new), ("stored", self.stored))

@@ -79,6 +79,7 @@ class Comparison:
                 compared += length
                 differences += found
                 self._operation.progress.advance(read=length)
+        self._operation.progress.advance(skipped=content.size - compared)
         if mode is VerifyMode.FULL:
             compared = content.size  # holes of the source are holes of the stored image: nothing to read
         return Coverage(mode, compared, content.size, tuple(differences))

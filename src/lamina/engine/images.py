@@ -98,6 +98,9 @@ class ImageReader:
             for start in range(0, len(begun.positions), per_batch):
                 batch = begun.positions[start : start + per_batch]
                 begun.futures.append(self._executor.submit(self._read_batch, job, source, begun, batch))
+        whole = min(FANOUT * job.chunker.size, job.size - leaf * FANOUT * job.chunker.size)
+        to_read = len(begun.positions) * job.chunker.size
+        self._operation.progress.advance(skipped=max(0, whole - to_read))
         return begun
 
     def _end_leaf(self, leaf: _Leaf, builder: FixedMapWriter) -> None:

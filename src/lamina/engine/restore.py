@@ -225,7 +225,7 @@ class _Run:
                 target.write(position * size, content)
             written += length
         everything = sum(stored.chunker.length(position, total) for position, _ in batch)
-        self._operation.progress.advance(read=everything)
+        self._operation.progress.advance(read=written, skipped=everything - written)
         with self._lock:
             self.written += written
             self.kept += everything - written

@@ -42,13 +42,14 @@ class Progress(Protocol):
     """Told what an operation does while it does it; called from any thread, cheap, never raises.
 
     - `start(phase, total)`: a new phase begins; *total* is bytes, or None where nobody can know;
-    - `advance(read=, new=, stored=)`: bytes looked at, bytes that were new, bytes put into the storage since the last call;
+    - `advance(read=, skipped=, new=, stored=)`: bytes since the last call that were looked at, that needed no look (holes, what
+      hints leave out, what was right already), that were new, that were put into the storage;
     - `message(text)`: one line a person should see now.
     """
 
     def start(self, phase: str, total: int | None) -> None: ...
 
-    def advance(self, *, read: int = 0, new: int = 0, stored: int = 0) -> None: ...
+    def advance(self, *, read: int = 0, skipped: int = 0, new: int = 0, stored: int = 0) -> None: ...
 
     def message(self, text: str) -> None: ...
 
@@ -59,7 +60,7 @@ class Silence:
     def start(self, phase: str, total: int | None) -> None:
         """Ignore it."""
 
-    def advance(self, *, read: int = 0, new: int = 0, stored: int = 0) -> None:
+    def advance(self, *, read: int = 0, skipped: int = 0, new: int = 0, stored: int = 0) -> None:
         """Ignore it."""
 
     def message(self, text: str) -> None:

@@ -90,7 +90,10 @@ class Keyring:
                 f"no intact key slot opens with this passphrase, and one is damaged: {damage.message}",
                 hint="use another passphrase or the recovery key, or restore keys/ from a copy of the storage",
             )
-        raise WrongPassphrase("no key of this repository opens with this passphrase")
+        raise WrongPassphrase(
+            "no key of this repository opens with this passphrase",
+            hint="check for a typing error; the recovery key works here too",
+        )
 
     def slots(self) -> Iterator[FoundSlot]:
         """Every intact slot. Raises: Damaged."""

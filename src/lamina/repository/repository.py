@@ -127,9 +127,10 @@ class Repository:
 
     def begin(self, process: Process, options: EncodingOptions, operation: Operation) -> Session:
         """Begin to write; what was read before is read anew. Raises: NotPermitted, StorageError, Damaged."""
-        self._reader = None
         self.index.forget_session()
-        return begin_session(self.access, self.index, process, options, operation)
+        session = begin_session(self.access, self.index, process, options, operation)
+        self._reader = session.reader
+        return session
 
     def parent(self, snapshot: Snapshot) -> Parent:
         """*snapshot* as a session may rely on it."""

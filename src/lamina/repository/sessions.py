@@ -145,7 +145,8 @@ class Session:
         self.writer.close()
 
     def give_up(self) -> None:
-        """Publish what is stored already, so that the next run finds it. Raises: StorageError."""
+        """Wait for what is being stored, and publish it, so that the next run finds it. Raises: StorageError."""
+        self.writer.finish_uploads()
         self._publish()
 
     def _publish(self) -> None:

@@ -7,7 +7,7 @@ import secrets
 import tempfile
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
 from lamina.errors import Damaged
@@ -133,6 +133,10 @@ class ChunkWriter:
         uploads, self._uploads = self._uploads, []
         for upload in uploads:
             upload.result()
+
+    def finish_uploads(self) -> None:
+        """Wait until nothing is being stored any more; what failed is known to whoever stored it."""
+        wait(self._uploads)
 
     def take_stored(self) -> list[tuple[PackRow, list[BlobRow]]]:
         """The packs stored since the last call, for an index delta."""

@@ -48,7 +48,7 @@ class ListeningProgress:
     def start(self, phase: str, total: int | None) -> None:
         """Ignore it."""
 
-    def advance(self, *, read: int = 0, new: int = 0, stored: int = 0) -> None:
+    def advance(self, *, read: int = 0, skipped: int = 0, new: int = 0, stored: int = 0) -> None:
         """Ignore it."""
 
     def message(self, text: str) -> None:
