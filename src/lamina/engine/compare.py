@@ -10,7 +10,7 @@ from enum import Enum
 from lamina.engine.images import BATCH_BYTES, ZEROS, worker_count
 from lamina.engine.outcome import Difference
 from lamina.engine.sampling import sample_positions
-from lamina.engine.threads import each
+from lamina.engine.threads import batched, each
 from lamina.errors import Damaged, SourceUnreadable
 from lamina.model.entries import FixedContent, Position, data_positions
 from lamina.model.ids import ChunkId
@@ -73,7 +73,8 @@ class Comparison:
         def check(batch: Sequence[tuple[int, Slot]]) -> tuple[int, list[Difference]]:
             return self._check_batch(path, source, stored, batch)
 
-        batches = self._batches(source, stored, mode)
+        per_batch = max(1, BATCH_BYTES // content.chunk_size)
+        batches = batched(self._positions(source, stored, mode), per_batch)
         with ThreadPoolExecutor(worker_count(content.chunk_size), thread_name_prefix="compare") as executor:
             for length, found in each(executor, check, batches, self._operation):
                 compared += length
@@ -84,19 +85,8 @@ class Comparison:
             compared = content.size  # holes of the source are holes of the stored image: nothing to read
         return Coverage(mode, compared, content.size, tuple(differences))
 
-    def _batches(self, source: ImageSource, stored: FixedMap, mode: VerifyMode) -> Iterator[list[tuple[int, Slot]]]:
-        """Positions to compare, a few megabytes at a time. What is a hole on both sides needs no look."""
-        per_batch = max(1, BATCH_BYTES // stored.chunker.size)
-        batch: list[tuple[int, Slot]] = []
-        for position, slot in self._positions(source, stored, mode):
-            batch.append((position, slot))
-            if len(batch) == per_batch:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
-
     def _positions(self, source: ImageSource, stored: FixedMap, mode: VerifyMode) -> Iterator[tuple[int, Slot]]:
+        """What to compare. What is a hole on both sides needs no look."""
         if mode is VerifyMode.SAMPLE:
             for position in sample_positions(source, stored.chunker):
                 if position < stored.count:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from lamina.engine.images import ZEROS
 from lamina.engine.outcome import Difference
-from lamina.engine.threads import each
+from lamina.engine.threads import batched, each
 from lamina.errors import Damaged, NotPermitted, TargetUnwritable, UsageError
 from lamina.model.entries import Entry, FixedContent, Position
 from lamina.model.ids import ChunkId
@@ -194,15 +194,7 @@ class _Run:
         return max(2, min(len(os.sched_getaffinity(0)), 4))  # two at least: fetching overlaps with writing
 
     def _batches(self, stored: FixedMap) -> Iterator[list[tuple[int, Slot]]]:
-        per_batch = max(1, BATCH_BYTES // stored.chunker.size)
-        batch: list[tuple[int, Slot]] = []
-        for position, slot in stored.slots():
-            batch.append((position, slot))
-            if len(batch) == per_batch:
-                yield batch
-                batch = []
-        if batch:
-            yield batch
+        return batched(stored.slots(), max(1, BATCH_BYTES // stored.chunker.size))
 
     def _fill_batch(self, stored: FixedMap, target: ImageTarget, batch: Sequence[tuple[int, Slot]]) -> None:
         self._operation.check_stop()

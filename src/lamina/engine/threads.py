@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 from typing import TypeVar
 
 from lamina.model.operation import Operation
@@ -31,3 +32,14 @@ def each(
     finally:
         for future in pending:
             future.cancel()
+
+
+def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    """*items* in lists of *size*; only the last may be shorter (itertools has it from Python 3.12 on).
+
+    >>> list(batched("abcde", 2))
+    [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
