@@ -120,7 +120,7 @@ def _plan_lines(plan: RestorePlan) -> list[str]:
 def _lines(plan: RestorePlan, report: RestoreReport) -> list[str]:
     seconds = report.duration.total_seconds()
     speed = f", {format_size(report.size / seconds)}/s" if seconds and report.size else ""
-    kept = f", {format_size(report.kept)} was right already" if report.kept else ""
+    kept = f", {format_size(report.kept)} needed no writing" if report.kept else ""
     lines = [f"{item.path} → {item.target}  {format_size(item.size)}" for item in plan.items]
     lines.append(f"wrote {format_size(report.written)}{kept}, in {format_duration(seconds)}{speed}")
     return [*lines, "read back and compared: all right"] if report.verified else lines

@@ -18,6 +18,7 @@ class CountingPutter:
         repository.reader()  # loads the index
         self._index = repository.index
         self._namer = repository.access.namer()
+        self._slot = repository.access.reader_slot
         self._seen: set[ChunkId] = set()
         self._lock = threading.Lock()
         self.new = 0  # bytes
@@ -32,7 +33,7 @@ class CountingPutter:
 
     def put_node(self, kind: BlobKind, node: Node) -> ChunkId:
         """The id that a metadata chunk would have."""
-        chunk = self._namer.node_id(kind, node)
+        chunk = self._namer.node_id(kind, node, self._slot)
         self._count(chunk, len(node.links) + len(node.body))
         return chunk
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lamina.crypto.keys import OWNER_SLOT
 from lamina.errors import NotPermitted
 from lamina.model.ids import RepositoryId
 from lamina.model.snapshots import Role
@@ -39,3 +40,8 @@ class Access:
                 f"a {self.role.value} key cannot name content", hint="use an owner's or a writer's passphrase"
             )
         return ChunkNamer(self.id_key)
+
+    @property
+    def reader_slot(self) -> bytes:
+        """The slot that may read what this key writes, besides the owner."""
+        return self.own_slot[0] if self.own_slot is not None else OWNER_SLOT

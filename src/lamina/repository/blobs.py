@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 
 from lamina.crypto.hashing import derive, keyed_hash
+from lamina.crypto.keys import OWNER_SLOT
 from lamina.errors import Damaged
 from lamina.filters.pipeline import seal_part, unseal_part
 from lamina.model.entries import Buffer
@@ -47,9 +48,14 @@ class ChunkNamer:
         """The id of a data chunk."""
         return ChunkId(keyed_hash(self._data_key, content))
 
-    def node_id(self, kind: BlobKind, node: Node) -> ChunkId:
-        """The id of a metadata chunk."""
-        joined = b"".join((len(node.links).to_bytes(4, "little"), node.links, node.body))
+    def node_id(self, kind: BlobKind, node: Node, slot: bytes = OWNER_SLOT) -> ChunkId:
+        """The id of a metadata chunk whose body is sealed to the owner and to *slot*.
+
+        Who may read a body is part of its name: otherwise one writer's directory would be deduplicated against another's, and
+        its own writer could not read it.
+        """
+        reader = slot if node.body else b""
+        joined = b"".join((len(node.links).to_bytes(4, "little"), node.links, node.body, reader))
         return ChunkId(keyed_hash(self._node_keys[kind], joined))
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 from lamina.crypto.hashing import public_hash
+from lamina.crypto.keys import OWNER_SLOT
 from lamina.errors import ChunkMissing, Damaged, NotPermitted, ObjectMissing, ObjectTruncated
 from lamina.model.entries import Buffer
 from lamina.model.ids import ChunkId, PackId
@@ -27,6 +28,7 @@ from lamina.repository.format import (
 from lamina.repository.index import Index
 from lamina.repository.packs import TAIL_SIZE, tail_length
 from lamina.repository.records import KeyEntry
+from lamina.repository.session_keys import reader_slot
 from lamina.repository.tables import ChunkPlace
 
 Result = TypeVar("Result")
@@ -116,8 +118,8 @@ class ChunkReader:
         key = self._access.opener.find_key(entry)
         if key is None:
             raise NotPermitted(
-                f"{what} is not sealed to this {self._access.role.value} key",
-                hint="reading content back needs an owner's passphrase or the recovery key",
+                f"{what} cannot be read with this {self._access.role.value} key: it is not sealed to it",
+                hint="use an owner's passphrase or the recovery key",
             )
         return key
 
@@ -173,12 +175,13 @@ class ChunkReader:
     def _open_node(self, kind: BlobKind, chunk: ChunkId, place: ChunkPlace, blob: bytes) -> Node:
         header = split_blob(blob, chunk, kind, name=pack_name(place.pack, meta=place.meta))
         links = self._access.sealer.unseal_links(header, blob)
-        body = b""
+        body, slot = b"", OWNER_SLOT
         if header.body_size:
-            key = self.session_key(self._key_entry(place, header), "the names in this snapshot")
-            body = self._access.sealer.unseal_body(header, blob, session_key=key)
+            entry = self._key_entry(place, header)
+            slot = reader_slot(entry)
+            body = self._access.sealer.unseal_body(header, blob, session_key=self.session_key(entry, "the directory"))
         node = Node(links, body)
-        if self._namer is not None and self._namer.node_id(kind, node) != chunk:
+        if self._namer is not None and self._namer.node_id(kind, node, slot) != chunk:
             raise Damaged(f"metadata chunk {chunk.hex()} holds other content than its id says; whoever wrote it lied")
         return node
 

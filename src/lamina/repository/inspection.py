@@ -33,7 +33,7 @@ from lamina.repository.records import (
     StartRecord,
 )
 from lamina.repository.repository import Repository
-from lamina.repository.session_keys import Purpose, entry_hash
+from lamina.repository.session_keys import Purpose, entry_hash, reader_slot
 
 _HEX16, _HEX32, _NUMBER = "[0-9a-f]{16}", "[0-9a-f]{32}", "[0-9]{8}"
 _PACK = re.compile("(?:data|meta)/[0-9a-f]{64}")
@@ -124,7 +124,11 @@ class Inspector:
         if self._namer is None:
             return
         is_data = row.kind is BlobKind.DATA
-        found = self._namer.data_id(body) if is_data else self._namer.node_id(row.kind, Node(links, body))
+        found = (
+            self._namer.data_id(body)
+            if is_data
+            else self._namer.node_id(row.kind, Node(links, body), reader_slot(entry))
+        )
         if found != row.id:
             raise Damaged(f"chunk {row.id.hex()} holds other content than its id says; whoever wrote it lied")
 

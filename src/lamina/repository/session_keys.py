@@ -51,6 +51,11 @@ def entry_hash(entry: KeyEntry) -> bytes:
     return public_hash([encode_record(entry)])
 
 
+def reader_slot(entry: KeyEntry) -> bytes:
+    """The slot that an entry is sealed to besides the owner; the owner's zeros if there is none."""
+    return next((recipient.slot for recipient in entry.recipients if recipient.slot != OWNER_SLOT), OWNER_SLOT)
+
+
 def make_session_keys(
     repository: RepositoryId, session: SessionId, epoch: EpochRecord, own_slot: tuple[bytes, bytes] | None
 ) -> SessionKeys:

@@ -93,7 +93,7 @@ class ChunkWriter:
 
     def put_node(self, kind: BlobKind, node: Node) -> ChunkId:
         """Store a metadata chunk unless the repository has it."""
-        chunk = self._namer.node_id(kind, node)
+        chunk = self._namer.node_id(kind, node, self._access.reader_slot)
         if self._claim(chunk):
             sealed = self._access.sealer.seal_node(kind, chunk, node, session_key=self.keys.metadata)
             self._check_node(sealed, node)
