@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from lamina.testing.repositories import SmallRepository
 
 # No deadline anywhere: a test never asserts a time.
 settings.register_profile("dev", max_examples=50, deadline=None)
@@ -23,3 +26,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("root"):
             item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+@pytest.fixture
+def small() -> Iterator[SmallRepository]:
+    """A small repository in memory; whatever a test did to it, `verify` finds nothing wrong at the end."""
+    repository = SmallRepository()
+    yield repository
+    assert repository.verify().problems == ()

@@ -1,0 +1,51 @@
+"""Directories."""
+
+from __future__ import annotations
+
+import pytest
+
+from lamina.errors import Damaged
+from lamina.model.entries import Entry, EntryType, FixedContent, Metadata, Position
+from lamina.model.ids import ChunkId
+from lamina.repository.blobs import Node
+from lamina.repository.format import BlobKind
+from lamina.repository.trees import children, decode_directory, encode_directory
+
+ENTRIES = [
+    Entry(b"\xff not utf-8", EntryType.FILE, Metadata(0o600, 1, 2, -5), FixedContent(0, 65536, Position.HOLE, None)),
+    Entry(b"big", EntryType.FILE, content=FixedContent(65537, 65536, Position.DATA, ChunkId(b"b" * 32))),
+    Entry(b"dir", EntryType.DIRECTORY, child=ChunkId(b"d" * 32)),
+    Entry(b"small", EntryType.FILE, content=FixedContent(65536, 65536, Position.DATA, ChunkId(b"s" * 32))),
+    Entry(b"zero", EntryType.FILE, content=FixedContent(9, 65536, Position.ZERO, None)),
+]
+
+
+def test_entries_come_back():
+    assert decode_directory(encode_directory(ENTRIES), name="it") == ENTRIES
+
+
+def test_links_alone_say_what_is_referred_to():
+    links = encode_directory(ENTRIES).links
+    assert list(children(BlobKind.DIRECTORY, links, name="it")) == [
+        (BlobKind.FIXED_NODE, b"b" * 32),
+        (BlobKind.DIRECTORY, b"d" * 32),
+        (BlobKind.DATA, b"s" * 32),
+    ]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        Node(b"", encode_directory(ENTRIES).body),
+        Node(encode_directory(ENTRIES).links[:-1], encode_directory(ENTRIES).body),
+        Node(b"\x63" + bytes(32), b"\x90"),
+        Node(encode_directory(ENTRIES).links, b""),
+        Node(encode_directory(ENTRIES).links, encode_directory(ENTRIES).body[:-1]),
+        Node(b"", b"\x91\x9b\xc4\x01a\x09\x00\x00\x00\x00\xff\x00\x00\x00\x00"),
+        Node(b"", b"\x91\x9b\xc4\x01a\x02\x00\x00\x00\x00\xff\x05\x00\x00\x00"),
+    ],
+    ids=["links-gone", "links-cut", "unknown-link", "body-gone", "body-cut", "unknown-type", "unknown-form"],
+)
+def test_a_directory_that_makes_no_sense_is_damage(node: Node):
+    with pytest.raises(Damaged, match="the directory"):
+        decode_directory(node, name="the directory")
