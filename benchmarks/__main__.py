@@ -14,7 +14,7 @@ from benchmarks.images import MIB, base_image
 from benchmarks.machine import machine_facts
 from benchmarks.options import DEFAULT_SIZE, add_image_options, parse_names
 from benchmarks.process import CommandFailed
-from benchmarks.programs import Borg, Lamina, Restic, install_rivals
+from benchmarks.programs import Borg, Lamina, Restic, compile_lamina, install_rivals
 from benchmarks.report import Run
 from benchmarks.samples import Samples
 from benchmarks.sparse import SparseImages
@@ -27,6 +27,7 @@ QUICK_SIZE = 64 * MIB
 def main() -> None:
     arguments = _parse_arguments()
     install_rivals(arguments.programs)
+    compile_lamina()
     directory: Path = arguments.directory
     directory.mkdir(parents=True, exist_ok=True)
     samples = Samples()

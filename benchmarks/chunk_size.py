@@ -20,7 +20,7 @@ from statistics import median
 from benchmarks.images import KIB, MIB, base_image, change, copy_sparse, data_ranges
 from benchmarks.options import DEFAULT_SIZE, add_image_options, parse_names
 from benchmarks.process import Command, Figures, measure, warm
-from benchmarks.programs import Lamina
+from benchmarks.programs import Lamina, compile_lamina
 from benchmarks.report import columns
 from benchmarks.samples import disk_usage
 
@@ -42,6 +42,7 @@ class Step:
 
 def main() -> None:
     arguments = _parse_arguments()
+    compile_lamina()
     directory: Path = arguments.directory
     directory.mkdir(parents=True, exist_ok=True)
     base, described = base_image(directory, arguments.size or DEFAULT_SIZE, arguments.content)

@@ -162,6 +162,13 @@ def install_rivals(names: Sequence[str]) -> None:
             ) from error
 
 
+def compile_lamina() -> None:
+    """Write the byte code that any installation has; a checkout may be used where Python must not write any."""
+    import lamina
+
+    subprocess.run([sys.executable, "-m", "compileall", "-q", *lamina.__path__], check=True)
+
+
 def _version(arguments: Sequence[str]) -> str:
     text = subprocess.run(arguments, capture_output=True, text=True, check=True).stdout
     found = re.search(r"\d+(\.\w+)+", text)
