@@ -159,6 +159,7 @@ def _nodes() -> dict[str, Any]:
             "links": directory.links,
             "body": directory.body,
             "id": namer.node_id(BlobKind.DIRECTORY, directory),
+            "writers_id": namer.node_id(BlobKind.DIRECTORY, directory, bytes(range(8))),
         },
     }
 

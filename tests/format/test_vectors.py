@@ -189,7 +189,9 @@ def test_chunk_ids():
     node = VECTORS["fixed_node"]
     assert namer.node_id(BlobKind.FIXED_NODE, Node(node["links"], b"")) == node["id"]
     directory = VECTORS["directory"]
-    assert namer.node_id(BlobKind.DIRECTORY, Node(directory["links"], directory["body"])) == directory["id"]
+    node = Node(directory["links"], directory["body"])
+    assert namer.node_id(BlobKind.DIRECTORY, node) == directory["id"]
+    assert namer.node_id(BlobKind.DIRECTORY, node, VECTORS["writer"]["slot"]) == directory["writers_id"]
 
 
 def test_a_fixed_node():

@@ -234,7 +234,8 @@ class Repository:
         if body_size:
             key = derive(self.session_key(entry, 1 if kind == DATA_BLOB else 2), "lamina/1 blob", fields, salt, b"\0")
             body = unseal_part(key, blob[68 + links_size :], self.id + fields + b"\0")
-        named = body if kind == DATA_BLOB else len(links).to_bytes(4, "little") + links + body
+        reader = next((one[0] for one in entry[2] if one[0] != bytes(8)), bytes(8)) if body else b""
+        named = body if kind == DATA_BLOB else len(links).to_bytes(4, "little") + links + body + reader
         need(blake3(named, key=self.id_keys[kind]).digest() == chunk, "its content is not what its id says")
         return links, body
 
