@@ -159,12 +159,7 @@ class _Run:
             return Coverage(VerifyMode.NONE, of=sum(stored.content.size for stored in self.stored))
         self.operation.progress.start("verify", sum(stored.content.size for stored in self.stored))
         comparison = Comparison(self.repository, self.operation)
-        parts = [
-            comparison.compare(stored.input.path, stored.input.source, stored.content, mode)
-            if mode is not VerifyMode.NONE and isinstance(stored.input.source, ImageSource)
-            else Coverage(VerifyMode.NONE, of=stored.content.size)
-            for stored, mode in zip(self.stored, modes, strict=True)
-        ]
+        parts = [self._compare(comparison, stored, mode) for stored, mode in zip(self.stored, modes, strict=True)]
         whole = all(mode is VerifyMode.FULL for mode in modes)
         coverage = Coverage(
             VerifyMode.FULL if whole else VerifyMode.SAMPLE,
@@ -316,6 +311,16 @@ class _Run:
         if not isinstance(source, ImageSource):
             return VerifyMode.NONE  # a stream cannot be read again; its chunks were decoded before they were stored
         return choose_mode(self.options.verify, source, hinted=stored.hinted)
+
+    def _compare(self, comparison: Comparison, stored: _Stored, mode: VerifyMode) -> Coverage:
+        """What became of one input; a stored image whose map cannot be read differs as a whole."""
+        path, source, content = stored.input.path, stored.input.source, stored.content
+        if mode is VerifyMode.NONE or not isinstance(source, ImageSource):
+            return Coverage(VerifyMode.NONE, of=content.size)
+        try:
+            return comparison.compare(path, source, content, mode)
+        except Damaged as error:
+            return Coverage(mode, 0, content.size, (Difference(path, 0, content.size, error.message),))
 
     def _record(self, session: SessionId, coverage: Coverage) -> None:
         """Mark the snapshot as verified or distrusted."""

@@ -6,7 +6,7 @@ import os
 import secrets
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
@@ -83,7 +83,8 @@ class ChunkWriter:
 
     def put_data(self, chunk: ChunkId, content: Buffer) -> bool:
         """Store *content*, whose id is *chunk*, unless the repository has it; says whether it was new."""
-        if not self._claim(chunk, heal=self._options.heal):
+        check = self._reader.check_stored if self._options.heal else None
+        if not self._claim(chunk, check):
             return False
         sealed = self._access.sealer.seal_data(chunk, content, session_key=self.keys.content, level=self._options.level)
         if self._options.check:
@@ -92,9 +93,9 @@ class ChunkWriter:
         return True
 
     def put_node(self, kind: BlobKind, node: Node) -> ChunkId:
-        """Store a metadata chunk unless the repository has it."""
+        """Store a metadata chunk unless the repository has it, and has it whole: a thousand chunks hang on it."""
         chunk = self._namer.node_id(kind, node, self._access.reader_slot)
-        if self._claim(chunk):
+        if self._claim(chunk, lambda known: self._reader.get_node(kind, known)):
             sealed = self._access.sealer.seal_node(kind, chunk, node, session_key=self.keys.metadata)
             self._check_node(sealed, node)
             self._add(sealed, self.keys.metadata_entry)
@@ -149,25 +150,18 @@ class ChunkWriter:
         self._executor.shutdown(wait=True, cancel_futures=True)
         self._used.close()
 
-    def _claim(self, chunk: ChunkId, *, heal: bool = False) -> bool:
-        """Whether this caller is the one to write *chunk*."""
+    def _claim(self, chunk: ChunkId, check: Callable[[ChunkId], object] | None) -> bool:
+        """Whether this caller is the one to write *chunk*: nobody has, or what they wrote fails the *check*."""
         with self._lock:
             if chunk in self._claimed:
                 return False
             self._claimed.add(chunk)
-        if self._index.find(chunk) is None or (heal and not self._is_whole(chunk)):
+        if self._index.find(chunk) is None or (check is not None and _is_damaged(chunk, check)):
             return True
         with self._lock:
             self._claimed.discard(chunk)
             self._used.write(chunk)
         return False
-
-    def _is_whole(self, chunk: ChunkId) -> bool:
-        try:
-            self._reader.check_stored(chunk)
-        except Damaged:
-            return False
-        return True
 
     def _add(self, sealed: SealedBlob, entry: KeyEntry) -> None:
         """Put a blob into an open pack; store the pack if it is full now."""
@@ -241,6 +235,14 @@ class ChunkWriter:
         body = self._access.sealer.unseal_body(sealed.header, blob, session_key=self.keys.metadata)
         if (links, body) != (node.links, node.body):
             raise _encoding_error(sealed)
+
+
+def _is_damaged(chunk: ChunkId, check: Callable[[ChunkId], object]) -> bool:
+    try:
+        check(chunk)
+    except Damaged:
+        return True
+    return False
 
 
 def _encoding_error(sealed: SealedBlob) -> Damaged:
