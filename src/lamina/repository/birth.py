@@ -63,10 +63,10 @@ def birth_mac(structure_key: bytes, repository: RepositoryId, owner_verify_key: 
 def decode_birth(data: bytes) -> Birth:
     """Raises: Damaged, FormatUnknown."""
     damaged = Damaged(f"{ROOT} is damaged", hint="restore it from a copy; it never changes")
-    head, mark, _ = data.partition(b',\n  "hash": "')
+    head, _, tail = data.partition(b',\n  "hash": "')
     try:
         fields = json.loads(data)
-        intact = bool(mark) and fields["hash"] == public_hash([head]).hex() and fields["magic"] == "lamina"
+        intact = tail == public_hash([head]).hex().encode() + b'"\n}\n' and fields["magic"] == "lamina"
         version, features = int(fields["version"]), int(fields["features"])
         birth = Birth(
             RepositoryId(bytes.fromhex(fields["repository"])),
