@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 
 from lamina.engine.reachable import Reachability
 from lamina.engine.threads import each
@@ -14,8 +15,10 @@ from lamina.errors import Damaged, FormatUnknown, ObjectMissing, ObjectTruncated
 from lamina.model.ids import ChunkId, PackId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role
+from lamina.repository.format import BlobRow
 from lamina.repository.inspection import Inspector, PackContent
 from lamina.repository.repository import Repository
+from lamina.repository.tables import Pack, place_mark
 from lamina.storage.storage import StoredObject
 
 THREADS = 2  # each holds a whole pack
@@ -85,7 +88,7 @@ class _Run:
     chunks: int = 0
     snapshots: int = 0
     bad_blobs: set[tuple[ChunkId, PackId]] = field(default_factory=set)  # that do not open
-    good_packs: dict[PackId, int] = field(default_factory=dict)  # blobs in each intact pack
+    good_packs: dict[PackId, int] = field(default_factory=dict)  # those that fit their names: sum of their rows' marks
 
     def check_everything(self) -> None:
         """Snapshots are listed first, then the index, then all objects: a backup that ends meanwhile is no damage."""
@@ -103,7 +106,7 @@ class _Run:
                 self._take_pack(item, content)
         if not has_index:
             return  # what the snapshots need cannot be looked up
-        self._check_index({item.name for item in packs})
+        self._check_index(inspector, {item.name for item in packs})
         reachability = Reachability(self.repository, self.bad_blobs, self.good_packs)
         for snapshot in snapshots:
             self.operation.check_stop()
@@ -148,30 +151,43 @@ class _Run:
         if isinstance(content, str):
             self.problems.append(Problem(item.name, content))
             return
-        self.chunks += content.blobs
-        self.good_packs[content.id] = content.blobs
+        self.chunks += len(content.rows)
+        self.good_packs[content.id] = sum(map(_mark, content.rows))
         for chunk, what in content.bad.items():
             self.bad_blobs.add((chunk, content.id))
             self.problems.append(Problem(item.name, what))
         for problem in content.faults:
             self.problems.append(Problem(item.name, problem))
 
-    def _check_index(self, listed: set[str]) -> None:
-        """Every pack of the index is there with just as many blobs; packs that no index names are left-overs."""
-        indexed: Counter[PackId] = Counter()
-        for pack, blobs in self.repository.index.blob_counts():
-            indexed[pack.id] += blobs
-            name = pack.name
-            if name not in listed:
-                self.problems.append(Problem(name, "is missing, and the index says that it holds chunks"))
-            elif pack.id in self.good_packs and self.good_packs[pack.id] != blobs:
-                what = f"holds {self.good_packs[pack.id]} blobs where the index lists {blobs}"
-                self.problems.append(Problem(name, what))
-        for pack_id, blobs in self.good_packs.items():
-            if pack_id not in indexed and blobs:
+    def _check_index(self, inspector: Inspector, listed: set[str]) -> None:
+        """Every pack of the index is there and holds just what the index says; packs in no index are left-overs."""
+        marks: Counter[PackId] = Counter()
+        indexed: dict[PackId, Pack] = {}
+        for pack, mark in self.repository.index.pack_marks():
+            indexed[pack.id] = pack
+            marks[pack.id] += mark
+        for pack in indexed.values():
+            if pack.name not in listed:
+                self.problems.append(Problem(pack.name, "is missing, and the index says that it holds chunks"))
+            elif pack.id in self.good_packs and self.good_packs[pack.id] != marks[pack.id]:
+                self._guard(pack.name, partial(self._compare_rows, inspector, pack))
+        for pack_id, mark in self.good_packs.items():
+            if pack_id not in indexed and mark:
                 what = "is in no index: a run that was stopped or is still going put it there; no snapshot needs it"
                 name = next(name for name in listed if name.endswith(pack_id.hex()))
                 self.warnings.append(Problem(name, what))
+
+    def _compare_rows(self, inspector: Inspector, pack: Pack) -> None:
+        """Find out what the index says of an intact pack that is not so. Raises: Damaged."""
+        rows = inspector.check_pack(pack.name).rows
+        held = {(row.id, row.offset, row.stored_size, row.plain_size) for row in rows}
+        said = set(self.repository.index.rows_of(pack.id))
+        self.bad_blobs.update((row[0], pack.id) for row in said - held)
+        if said != held:
+            raise Damaged(
+                f"the index lists {len(said - held)} chunks that it does not hold,"
+                f" and leaves out {len(held - said)} that it holds"
+            )
 
     def _say_which_snapshots(self, reachability: Reachability) -> None:
         """Name for every damaged object the snapshots that need something from it."""
@@ -180,3 +196,7 @@ class _Run:
             Problem(one.object, one.what, tuple(sorted({*one.snapshots, *affected.get(one.object, ())})))
             for one in self.problems
         ]
+
+
+def _mark(row: BlobRow) -> int:
+    return place_mark(row.id, row.offset, row.stored_size, row.plain_size)

@@ -22,7 +22,7 @@ from lamina.repository.control import ControlRecords, Signed
 from lamina.repository.format import BlobRow, Kind, session_name
 from lamina.repository.packs import FinishedPack
 from lamina.repository.records import AbortRecord, IndexRecord, ManifestRecord, PackRow, SnapshotRecord, StartRecord
-from lamina.repository.tables import ROW, ChunkPlace, Pack, Table, merge_tables, write_table
+from lamina.repository.tables import ROW, ChunkPlace, Pack, Table, merge_tables, place_mark, write_table
 from lamina.storage.storage import Storage
 
 MAX_TABLES = 8  # look-ups that miss visit every table; more than this are merged
@@ -62,13 +62,20 @@ class Index:
         for table in (*self._tables, *self._spilled):
             yield from table.find(chunk)
 
-    def blob_counts(self) -> Iterator[tuple[Pack, int]]:
-        """Every pack that the index records of the repository speak of, and how many chunks each says it holds."""
+    def pack_marks(self) -> Iterator[tuple[Pack, int]]:
+        """Every pack that the index records of the repository speak of, with the sum of its rows' marks; may repeat one."""
         for table in self._tables:
-            counts = [0] * len(table.packs)
-            for _, pack, _, _, _ in table.rows():
-                counts[pack] += 1
-            yield from zip(table.packs, counts, strict=True)
+            marks = [0] * len(table.packs)
+            for chunk, pack, offset, stored, plain in table.rows():
+                marks[pack] += place_mark(chunk, offset, stored, plain)
+            yield from zip(table.packs, marks, strict=True)
+
+    def rows_of(self, wanted: PackId) -> Iterator[tuple[ChunkId, int, int, int]]:
+        """What the index records say that one pack holds: chunk, offset, stored size, plain size. Reads all of them."""
+        for table in self._tables:
+            for chunk, pack, offset, stored, plain in table.rows():
+                if table.packs[pack].id == wanted:
+                    yield ChunkId(chunk), offset, stored, plain
 
     def add(self, pack: FinishedPack) -> None:
         """Remember a pack of this session that was stored."""

@@ -59,7 +59,7 @@ class PackContent:
     """What came of checking one pack whose bytes fit its name."""
 
     id: PackId
-    blobs: int
+    rows: tuple[BlobRow, ...]
     bad: dict[ChunkId, str] = field(default_factory=dict)  # chunks that do not open, and why
     faults: tuple[str, ...] = ()  # what else is wrong
 
@@ -108,7 +108,7 @@ class Inspector:
                 self._check_blob(name, row, view[row.offset : row.offset + row.stored_size], tail.keys[row.key])
             except Damaged as error:
                 bad[row.id] = error.message
-        return PackContent(pack, len(tail.rows), bad, tuple(faults))
+        return PackContent(pack, tail.rows, bad, tuple(faults))
 
     def _check_blob(self, name: str, row: BlobRow, blob: memoryview, entry: KeyEntry) -> None:
         header = split_blob(blob, row.id, row.kind, name=name)

@@ -18,6 +18,7 @@ from pathlib import Path
 import msgspec
 from blake3 import blake3
 
+from lamina.crypto.hashing import public_hash
 from lamina.model.ids import ChunkId, PackId
 from lamina.repository.format import pack_name
 
@@ -25,6 +26,7 @@ ROW = struct.Struct("<32sIIII")  # chunk id, pack (ordinal), offset, stored size
 _HEAD = struct.Struct("<8sIIQ")  # magic, bytes of the covers, packs, rows
 _MAGIC = b"LAMTAB\1\n"
 _PACK = struct.Struct("<32sIB3x")  # pack id, size, 1 if it holds metadata
+_MARKED = struct.Struct("<32sIII")  # chunk id, offset, stored size, plain size
 _HASH_SIZE = 32
 _NARROW = 32  # rows: from here on bisecting beats interpolating
 
@@ -52,6 +54,11 @@ class Pack:
     @property
     def name(self) -> str:
         return pack_name(self.id, meta=self.meta)
+
+
+def place_mark(chunk: bytes, offset: int, stored_size: int, plain_size: int) -> int:
+    """A number for one row of a pack; the sum of them tells two lists of rows apart, whatever their order."""
+    return int.from_bytes(public_hash([_MARKED.pack(chunk, offset, stored_size, plain_size)])[:16], "little")
 
 
 class Table:
