@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lamina.crypto.passphrases import KdfCost, format_recovery_key, new_root, parse_recovery_key, stretch
+from lamina.crypto.passphrases import KdfCost, format_recovery_key, parse_recovery_key, stretch
 from lamina.errors import WrongPassphrase
 from lamina.model.secret import Secret
 
@@ -16,7 +16,7 @@ def parse(text: str) -> bytes | None:
     return parse_recovery_key(Secret(text.encode()))
 
 
-@pytest.mark.parametrize("root", [ROOT, bytes(32), b"\xff" * 32, new_root()])
+@pytest.mark.parametrize("root", [ROOT, bytes(32), b"\xff" * 32], ids=["any", "zeros", "ones"])
 def test_a_written_key_is_read_again(root: bytes):
     assert parse(format_recovery_key(root)) == root
 

@@ -43,7 +43,7 @@ def test_an_object_says_what_it_is(kind: Kind):
 
 
 def test_an_object_of_another_kind_does_not_belong_there():
-    with pytest.raises(Damaged, match="the place.*removal"):
+    with pytest.raises(Damaged, match=r"the place.*removal"):
         decode_object(encode_object(Kind.REMOVAL, b""), Kind.START, name="the place")
 
 

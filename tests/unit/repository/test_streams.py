@@ -62,7 +62,7 @@ def read(store: NodeStore, content: FixedContent) -> list[Slot]:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 1023, 1024, 1025, 2048, 2049, 5000])
 def test_every_position_comes_back(count: int):
-    kinds = [lambda n: HOLE, lambda n: ZERO, data, data, lambda n: (Position.UNREAD, None)]
+    kinds = [lambda _: HOLE, lambda _: ZERO, data, data, lambda _: (Position.UNREAD, None)]
     slots = [kinds[number % 5](number) for number in range(count)]
     store = NodeStore()
     content = build(store, slots)
