@@ -109,10 +109,12 @@ class Signals:
 
 def open_storage(settings: Settings, operation: Operation, *, create: bool = False) -> Storage:
     """The storage the settings name, with retries and speed limits around it. *create*: make the place if need be."""
+    from lamina.storage.interruptible import Interruptible
     from lamina.storage.retrying import Retrying
     from lamina.storage.throttled import Throttled
 
-    storage: Storage = Retrying(open_bare_storage(settings, create=create), operation)
+    bare = open_bare_storage(settings, create=create)
+    storage: Storage = Retrying(Interruptible(bare, operation), operation)
     if settings.limit_upload or settings.limit_download:
         storage = Throttled(
             storage,

@@ -46,7 +46,7 @@ from lamina.repository.index import encode_index
 from lamina.repository.keyring import Keyring
 from lamina.repository.packs import check_pack
 from lamina.repository.records import AttributesBody, FormatRecord, PackRow
-from lamina.repository.session_keys import KeyOpener
+from lamina.repository.session_keys import KeyOpener, Purpose
 from lamina.repository.streams import FixedNode, decode_fixed_node
 from lamina.repository.trees import decode_directory, encode_directory
 from lamina.storage.backends.memory import MemoryStorage
@@ -307,7 +307,10 @@ def test_a_whole_pack_opens(reader_repository, tmp_path: Path):
     header, tail = check_pack(vector["bytes"], PackId(vector["id"]), OWNER.structure_key, name="vector")
     assert (header.session, [[row.kind, row.id] for row in tail.rows]) == (SESSION, vector["chunks"])
     opener = KeyOpener(REPOSITORY, OWNER, OWNER_SLOT)
-    assert [opener.find_key(entry) for entry in tail.keys] == [vector["content_key"], vector["metadata_key"]]
+    assert [opener.find_key(entry, Purpose(entry.purpose)) for entry in tail.keys] == [
+        vector["content_key"],
+        vector["metadata_key"],
+    ]
     row = tail.rows[0]
     blob = vector["bytes"][row.offset : row.offset + row.stored_size]
     data = BlobSealer(REPOSITORY, OWNER.structure_key).unseal_body(

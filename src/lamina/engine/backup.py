@@ -283,7 +283,7 @@ class _Run:
             tags=options.tags,
             expires=to_us(options.expires) if options.expires else None,
         )
-        paths = [stored.input.path for stored in self.stored]
+        paths = [stored.input.path.encode("utf-8", "surrogateescape") for stored in self.stored]
         body = SnapshotBody(
             options.name, options.host, paths, sorted(options.tags), done.read, done.new, options.program
         )

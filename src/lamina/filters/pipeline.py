@@ -14,6 +14,7 @@ ZSTD = 1
 
 _PREFIX = struct.Struct("<BII")  # codec, plain length, payload length; padding follows the payload
 OVERHEAD = _PREFIX.size + aead.TAG_SIZE  # bytes a part grows by when nothing compresses
+MAX_PLAIN = 64 << 20  # bytes: four times the largest chunk; a liar may not ask for more memory
 
 LEVELS: dict[str, int | None] = {"off": None, "fast": 1, "default": 3, "better": 7, "best": 15}
 
@@ -44,6 +45,8 @@ def unseal_part(sealed: Buffer, *, key: bytes, aad: bytes, what: str) -> bytes:
         raise Damaged(f"{what} ends within its first fields")
     codec, plain_size, payload_size = _PREFIX.unpack_from(plain)
     payload = plain[_PREFIX.size : _PREFIX.size + payload_size]
+    if plain_size > MAX_PLAIN:
+        raise Damaged(f"{what} claims {plain_size} bytes, more than any chunk has")
     if codec == ZSTD:
         return zstd.decompress(payload, plain_size)
     if codec != RAW:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lamina.crypto.certificates import Certificate
 from lamina.model.ids import SessionId
 from lamina.model.snapshots import Role, Trust
-from lamina.repository.control import ControlRecords
+from lamina.repository.control import ControlRecords, record_number
 from lamina.repository.format import Kind, session_name
 from lamina.repository.records import AttributesRecord, RemovalRecord, from_us
 from lamina.storage.storage import Storage
+
+Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,7 @@ class Attributes:
 
 
 def fold_attributes(
-    control: ControlRecords, names: Sequence[str], writer: Certificate, first: Attributes
+    control: ControlRecords, names: Sequence[str], writer: Certificate, first: Attributes, warn: Warn
 ) -> Attributes:
     """*first*, changed by every record among *names* that may be believed. Raises: Damaged, StorageError.
 
@@ -37,8 +39,8 @@ def fold_attributes(
     or rewrite snapshots.
     """
     now = first
-    for signed in control.numbered(names, Kind.ATTRIBUTES, AttributesRecord):
-        record, number = signed.structure, int(signed.name.rpartition("/")[2])
+    for signed in control.numbered(names, Kind.ATTRIBUTES, AttributesRecord, warn):
+        record, number = signed.structure, record_number(signed.name) or 0
         said = Attributes(
             Trust(record.trust),
             from_us(record.expires) if record.expires is not None else None,
@@ -54,10 +56,10 @@ def fold_attributes(
     return replace(now, number=newest_number(names))
 
 
-def is_removed(control: ControlRecords, names: Sequence[str]) -> bool:
+def is_removed(control: ControlRecords, names: Sequence[str], warn: Warn) -> bool:
     """Whether the newest believed tombstone among *names* says removed. Raises: Damaged, StorageError."""
     removed = False
-    for signed in control.numbered(names, Kind.REMOVAL, RemovalRecord):
+    for signed in control.numbered(names, Kind.REMOVAL, RemovalRecord, warn):
         removed = signed.structure.removed
     return removed
 
@@ -75,5 +77,4 @@ def write_removal(storage: Storage, control: ControlRecords, session: SessionId,
 
 def newest_number(names: Sequence[str]) -> int:
     """The highest number in a numbered series; 0 if it is empty."""
-    numbers = [name.rpartition("/")[2] for name in names]
-    return max((int(number) for number in numbers if number.isdecimal()), default=0)
+    return max((record_number(name) or 0 for name in names), default=0)

@@ -28,7 +28,7 @@ from lamina.repository.format import (
 from lamina.repository.index import Index
 from lamina.repository.packs import TAIL_SIZE, tail_length
 from lamina.repository.records import KeyEntry
-from lamina.repository.session_keys import reader_slot
+from lamina.repository.session_keys import Purpose, reader_slot
 from lamina.repository.tables import ChunkPlace
 
 Result = TypeVar("Result")
@@ -113,9 +113,9 @@ class ChunkReader:
         assert failure is not None  # noqa: S101 - _place found at least one place
         raise failure
 
-    def session_key(self, entry: KeyEntry, what: str) -> bytes:
+    def session_key(self, entry: KeyEntry, purpose: Purpose, what: str) -> bytes:
         """Open a key entry. Raises: NotPermitted if it is not sealed to this key."""
-        key = self._access.opener.find_key(entry)
+        key = self._access.opener.find_key(entry, purpose)
         if key is None:
             raise NotPermitted(
                 f"{what} cannot be read with this {self._access.role.value} key: it is not sealed to it",
@@ -166,7 +166,7 @@ class ChunkReader:
 
     def _open_data(self, chunk: ChunkId, place: ChunkPlace, blob: Buffer) -> bytes:
         header = split_blob(blob, chunk, BlobKind.DATA, name=pack_name(place.pack, meta=place.meta))
-        key = self.session_key(self._key_entry(place, header), f"the content of chunk {chunk.hex()}")
+        key = self.session_key(self._key_entry(place, header), Purpose.CONTENT, f"the content of chunk {chunk.hex()}")
         content = self._access.sealer.unseal_body(header, blob, session_key=key)
         if self._namer is not None and self._namer.data_id(content) != chunk:
             raise Damaged(f"chunk {chunk.hex()} holds other content than its id says; whoever wrote it lied")
@@ -179,7 +179,9 @@ class ChunkReader:
         if header.body_size:
             entry = self._key_entry(place, header)
             slot = reader_slot(entry)
-            body = self._access.sealer.unseal_body(header, blob, session_key=self.session_key(entry, "the directory"))
+            body = self._access.sealer.unseal_body(
+                header, blob, session_key=self.session_key(entry, Purpose.METADATA, "the directory")
+            )
         node = Node(links, body)
         if self._namer is not None and self._namer.node_id(kind, node, slot) != chunk:
             raise Damaged(f"metadata chunk {chunk.hex()} holds other content than its id says; whoever wrote it lied")

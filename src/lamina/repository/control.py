@@ -7,8 +7,9 @@ of its session. Who wrote it stands beside it: a certificate of the owner's, and
 from __future__ import annotations
 
 import os
+import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -54,6 +55,8 @@ MAY_WRITE: dict[Kind, frozenset[Role]] = {  # threat model G5: who is believed f
     Kind.SEGMENT: _KEEPERS,
     Kind.MANIFEST: _KEEPERS,
 }
+
+_NUMBERED = re.compile("(?:.*/|.*epoch-)([0-9]{8})")
 
 Structure = TypeVar("Structure", bound=msgspec.Struct)
 
@@ -129,13 +132,20 @@ class ControlRecords:
         plain = aead.unseal(self._key(kind, salt), sealed, self._aad(signed_as or name), what=name)
         return Signed(name, kind, decode_record(plain, kinds[kind], name=name), bytes(body), signer, data[-HASH_SIZE:])
 
-    def numbered(self, names: Iterable[str], kind: Kind, structure: type[Structure]) -> Iterator[Signed[Structure]]:
-        """The believed records among the *names* of a numbered series, in order; forged ones are left out."""
-        for name in sorted(name for name in names if name.rpartition("/")[2].isdecimal()):
+    def numbered(
+        self, names: Iterable[str], kind: Kind, structure: type[Structure], warn: Callable[[str], None]
+    ) -> Iterator[Signed[Structure]]:
+        """The believed records among the *names* of a numbered series, in order.
+
+        Forged ones are left out. So are damaged ones, but *warn* is told: they must not hide what stands beside them.
+        """
+        for name in sorted(name for name in names if record_number(name) is not None):
             try:
                 yield self.read(name, kind, structure)
             except RecordForged:
                 continue
+            except Damaged as error:
+                warn(f"{error.message}; what it said is not known: run `lamina verify`")
 
     def _key(self, kind: Kind, salt: bytes) -> bytes:
         return derive(self._structure_key, "lamina/1 record", bytes([kind]), salt)
@@ -148,6 +158,16 @@ class ControlRecords:
         return b"".join(
             (_DOMAIN, self._repository, len(label).to_bytes(2, "little"), label, encode_header(kind), unsigned)
         )
+
+
+def record_number(name: str) -> int | None:
+    """The number at the end of a numbered record's name: eight digits, so that names sort as their numbers do.
+
+    >>> record_number("attributes/00ff/00000012"), record_number("attributes/00ff/1")
+    (12, None)
+    """
+    found = _NUMBERED.fullmatch(name)
+    return int(found[1]) if found else None
 
 
 def _split(payload: memoryview, name: str) -> tuple[memoryview, memoryview, bytes, bytes, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from lamina.errors import Damaged, RecordForged
@@ -12,6 +13,7 @@ from lamina.repository.records import GenerationClosedRecord, GenerationOpenReco
 from lamina.storage.storage import Storage
 
 _FOLDER = "generations/"
+_NUMBER = re.compile("[0-9]{8}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,7 @@ def read_generations(storage: Storage, control: ControlRecords) -> Generations:
     condemned: set[PackId] = set()
     for name in sorted(names):
         number, _, state = name.removeprefix(_FOLDER).partition("/")
-        if state != "open" or not number.isdecimal():
+        if state != "open" or not _NUMBER.fullmatch(number):
             continue
         try:
             opened = control.read(name, Kind.GENERATION_OPEN, GenerationOpenRecord)
@@ -46,7 +48,7 @@ def buried_by(storage: Storage, control: ControlRecords, session: SessionId) -> 
     names = {found.name for found in storage.objects(_FOLDER)}
     for name in sorted(names, reverse=True):
         number, _, state = name.removeprefix(_FOLDER).partition("/")
-        if state != "open" or not number.isdecimal():
+        if state != "open" or not _NUMBER.fullmatch(number):
             continue
         closed = f"{_FOLDER}{number}/closed"
         try:

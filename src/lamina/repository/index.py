@@ -18,7 +18,7 @@ import msgspec
 from lamina.crypto.hashing import public_hash
 from lamina.errors import Damaged, ObjectMissing, RecordForged
 from lamina.model.ids import ChunkId, PackId, SessionId
-from lamina.repository.control import ControlRecords, Signed
+from lamina.repository.control import ControlRecords, Signed, record_number
 from lamina.repository.format import BlobRow, Kind, session_name
 from lamina.repository.packs import FinishedPack
 from lamina.repository.records import AbortRecord, IndexRecord, ManifestRecord, PackRow, SnapshotRecord, StartRecord
@@ -233,7 +233,8 @@ _NOTHING = IndexRecord([], b"")
 
 def newest_manifest(storage: Storage, control: ControlRecords) -> ManifestRecord | None:
     """The newest believed manifest, or None if there is none. Raises: Damaged."""
-    for name in sorted((found.name for found in storage.objects(_MANIFESTS)), reverse=True):
+    names = [found.name for found in storage.objects(_MANIFESTS) if record_number(found.name) is not None]
+    for name in sorted(names, reverse=True):
         try:
             return control.read(name, Kind.MANIFEST, ManifestRecord).structure
         except RecordForged:

@@ -113,12 +113,10 @@ class Inspector:
     def _check_blob(self, name: str, row: BlobRow, blob: memoryview, entry: KeyEntry) -> None:
         header = split_blob(blob, row.id, row.kind, name=name)
         links = self._access.sealer.unseal_links(header, blob) if header.links_size else b""
-        key = self._access.opener.find_key(entry)
-        if key is None and header.body_size:
+        key = self._access.opener.find_key(entry, _purpose(header)) if header.body_size else b""
+        if key is None:
             return
-        if header.body_size and entry.purpose != _purpose(header):
-            raise Damaged(f"chunk {row.id.hex()} is sealed with the wrong key of its session")
-        body = self._access.sealer.unseal_body(header, blob, session_key=key) if key is not None else b""
+        body = self._access.sealer.unseal_body(header, blob, session_key=key)
         if len(links) + len(body) != row.plain_size:
             raise Damaged(f"chunk {row.id.hex()} has another length than the footer says")
         if self._namer is None:
@@ -159,7 +157,7 @@ class Inspector:
             if starter.signer.slot != signed.signer.slot:
                 raise RecordForged(f"{name} is signed by another key than its session", hint="it is ignored")
         if isinstance(record, SnapshotRecord):
-            key = self._access.opener.find_key(record.keys)
+            key = self._access.opener.find_key(record.keys, Purpose.METADATA)
             if key is not None:
                 session = SessionId(bytes.fromhex(name.rpartition("/")[2]))
                 unseal_body(key, session, signed.body, SnapshotBody, self._access.repository)

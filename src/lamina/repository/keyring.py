@@ -150,6 +150,8 @@ class Keyring:
         )
         if certificate is None or not is_signed(certificate.verify_key, signature, self._message(encoded)):
             raise RecordForged(f"{name} is not a slot that the owner of this repository made", hint="it is ignored")
+        if certificate.role is not Role.OWNER and record.slot != certificate.slot:
+            raise RecordForged(f"{name} stands under another slot than its certificate names", hint="it is ignored")
         if record.envelope_public and public_hash([record.envelope_public]) != certificate.envelope_hash:
             raise RecordForged(f"{name} names another public key than its certificate", hint="it is ignored")
         return FoundSlot(name, record, certificate)

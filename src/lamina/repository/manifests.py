@@ -31,6 +31,7 @@ from lamina.repository.records import (
     from_us,
     to_us,
 )
+from lamina.repository.session_keys import Purpose
 from lamina.repository.sessions import hash_name
 
 _FOLDER = "snapshots/"
@@ -139,7 +140,7 @@ class Manifests:
             )
 
     def _seal_names(self, found: _Found, changed: Snapshot) -> bytes:
-        key = self._access.opener.find_key(found.signed.structure.keys)
+        key = self._access.opener.find_key(found.signed.structure.keys, Purpose.METADATA)
         if key is None:
             raise NotPermitted(
                 "this key cannot read or change the names of this snapshot", hint="use an owner's passphrase"
@@ -167,13 +168,17 @@ class Manifests:
         record = signed.structure
         if not isinstance(record, SnapshotRecord):
             return None
+        if record.keys.session.hex() != name.removeprefix(_FOLDER):
+            raise Damaged(f"{name} brings the key of another session")
         expires = from_us(record.expires) if record.expires is not None else None
         first = Attributes(Trust.FRESH, expires, record.protected, tuple(record.tag_hashes))
         snapshot: Signed[SnapshotRecord] = Signed(
             signed.name, signed.kind, record, signed.body, signed.signer, signed.hash
         )
         return _Found(
-            snapshot, fold_attributes(control, attributes, signed.signer, first), is_removed(control, removals)
+            snapshot,
+            fold_attributes(control, attributes, signed.signer, first, self._warn),
+            is_removed(control, removals, self._warn),
         )
 
     def _describe(self, found: _Found) -> Snapshot:
@@ -194,7 +199,7 @@ class Manifests:
             protected=attributes.protected,
             removed=found.removed,
         )
-        key = self._access.opener.find_key(record.keys)
+        key = self._access.opener.find_key(record.keys, Purpose.METADATA)
         return snapshot if key is None else self._with_names(snapshot, found, key)
 
     def _with_names(self, snapshot: Snapshot, found: _Found, key: bytes) -> Snapshot:
@@ -209,7 +214,7 @@ class Manifests:
             readable=True,
             name=body.name,
             host=body.host,
-            paths=tuple(body.paths),
+            paths=tuple(path.decode("utf-8", "surrogateescape") for path in body.paths),
             tags=frozenset(tags),
             note=note,
             statistics=Statistics(snapshot.size, body.read, body.new, snapshot.statistics.stored),

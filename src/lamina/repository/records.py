@@ -136,7 +136,7 @@ class SnapshotBody(_Record, frozen=True):
 
     name: str
     host: str
-    paths: list[str]
+    paths: list[bytes]  # as the file system has them: not always UTF-8
     tags: list[str]
     read: int
     new: int

@@ -15,6 +15,7 @@ from lamina.errors import (
     Damaged,
     NotPermitted,
     ObjectMissing,
+    RecordForged,
     RepositoryError,
     RepositoryExists,
     RepositoryMissing,
@@ -30,7 +31,7 @@ from lamina.repository.attributes import write_removal
 from lamina.repository.birth import decode_birth, first_epoch, first_format, new_birth
 from lamina.repository.blobs import BlobSealer
 from lamina.repository.chunks import ChunkReader
-from lamina.repository.control import ControlRecords, Signer
+from lamina.repository.control import ControlRecords, Signer, record_number
 from lamina.repository.format import ROOT, Kind
 from lamina.repository.generations import buried_by
 from lamina.repository.index import Index
@@ -194,17 +195,17 @@ class Repository:
 
     def keys(self) -> list[KeySlot]:
         """Every key slot, oldest first. Raises: Damaged, StorageError."""
-        slots = [
-            KeySlot(
+        slots = {
+            found.record.slot: KeySlot(
                 found.record.slot.hex(),
                 found.certificate.role,
                 found.record.label,
                 from_us(found.record.created),
                 current=found.record.slot == self._unlocked.slot,
             )
-            for found in self._keyring.slots()
-        ]
-        return sorted(slots, key=lambda slot: slot.created)
+            for found in self._keyring.slots()  # a changed passphrase may have left two objects of one slot
+        }
+        return sorted(slots.values(), key=lambda slot: slot.created)
 
     def add_key(self, role: Role, passphrase: Secret, *, label: str = "") -> KeySlot:
         """Add a key slot. Raises: NotPermitted unless this is an owner."""
@@ -295,6 +296,9 @@ def _newest(storage: Storage, control: ControlRecords, prefix: str, kind: Kind, 
     """The owner's newest record of a numbered series. Raises: Damaged if there is none."""
     folder = prefix.rpartition("/")[0] + "/"
     names = [found.name for found in storage.objects(folder) if found.name.startswith(prefix)]
-    if not names:
-        raise Damaged(f"the repository has no {prefix}… object any more", hint="restore it from a copy of the storage")
-    return control.read(max(names), kind, record).structure
+    for name in sorted((name for name in names if record_number(name) is not None), reverse=True):
+        try:
+            return control.read(name, kind, record).structure
+        except RecordForged:
+            continue
+    raise Damaged(f"the repository has no {prefix}… object any more", hint="restore it from a copy of the storage")

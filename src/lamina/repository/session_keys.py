@@ -96,8 +96,10 @@ class KeyOpener:
         self._opened: dict[bytes, bytes | None] = {}
         self._lock = threading.Lock()
 
-    def find_key(self, entry: KeyEntry) -> bytes | None:
-        """The session key of *entry*, or None if it is not sealed to us. Raises: Damaged."""
+    def find_key(self, entry: KeyEntry, purpose: Purpose) -> bytes | None:
+        """The session key of *entry*, or None if it is not sealed to us. Raises: Damaged, also if it has another purpose."""
+        if entry.purpose != purpose:
+            raise Damaged(f"a key of session {entry.session.hex()} stands where one of another purpose belongs")
         mark = entry_hash(entry)
         with self._lock:
             if mark not in self._opened:

@@ -58,9 +58,20 @@ def decode_fixed_node(links: bytes, *, name: str) -> FixedNode:
             offset += 32
         else:
             slots.append((kind, None))
+        if level > 1 and kind in (Position.UNREAD, Position.UNREAD_KEPT):
+            raise Damaged(f"{name} calls a whole subtree unread")
     if len(kinds) != count or offset != len(links) or not 0 < count <= FANOUT or level < 1:
         raise Damaged(f"{name} has another length than its {count} positions need")
     return FixedNode(level, tuple(slots))
+
+
+def check_content(content: FixedContent) -> None:
+    """Raises: ValueError (or UsageError for the chunk size) if a stream cannot be as its entry says."""
+    depth = tree_depth(FixedChunker(content.chunk_size).count(content.size))
+    if (content.id is not None) != (content.position in _WITH_ID):
+        raise ValueError("a stream has a root where it needs none, or none where it needs one")
+    if depth and content.position in (Position.UNREAD, Position.UNREAD_KEPT):
+        raise ValueError("a whole stream of several chunks is called unread")
 
 
 def tree_depth(count: int) -> int:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 import msgspec
 
-from lamina.errors import Damaged, EntryMissing
+from lamina.errors import Damaged, EntryMissing, UsageError
 from lamina.model.entries import Entry, EntryType, FixedContent, Metadata, Position
 from lamina.model.ids import ChunkId
 from lamina.repository.blobs import Node
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.format import BlobKind, decode_record
-from lamina.repository.streams import ChunkPutter, decode_fixed_node, tree_depth
+from lamina.repository.streams import ChunkPutter, check_content, decode_fixed_node, tree_depth
 
 _LINK = struct.Struct("<B32s")  # kind of the chunk, its id
 _FIXED = 1  # form of a stream: cut at fixed places
@@ -43,6 +45,7 @@ def put_tree(writer: ChunkPutter, entries: Mapping[str, Entry]) -> ChunkId:
             children.setdefault(first, {})[rest] = entry
         else:
             here.append(entry)
+    _check_names([*(entry.name for entry in here), *(os.fsencode(name) for name in children)])
     for name, below in children.items():
         here.append(Entry(name.encode("utf-8", "surrogateescape"), EntryType.DIRECTORY, child=put_tree(writer, below)))
     return writer.put_node(BlobKind.DIRECTORY, encode_directory(sorted(here, key=lambda entry: entry.name)))
@@ -93,11 +96,13 @@ def encode_directory(entries: Sequence[Entry]) -> Node:
 
 def decode_directory(node: Node, *, name: str) -> list[Entry]:
     """Raises: Damaged."""
-    links = [ChunkId(chunk) for _, chunk in decode_links(node.links, name=name)]
+    links = decode_links(node.links, name=name)
     try:
-        return [_decode_entry(record, links) for record in decode_record(node.body, list[_EntryRecord], name=name)]
-    except (ValueError, IndexError) as error:
+        entries = [_decode_entry(record, links) for record in decode_record(node.body, list[_EntryRecord], name=name)]
+        _check_names([entry.name for entry in entries])
+    except (ValueError, IndexError, UsageError) as error:
         raise Damaged(f"{name} holds an entry that makes no sense: {error}") from error
+    return entries
 
 
 def decode_links(links: bytes, *, name: str) -> list[tuple[BlobKind, bytes]]:
@@ -143,13 +148,28 @@ def _encode_entry(entry: Entry, link: int) -> _EntryRecord:
     )  # fmt: skip
 
 
-def _decode_entry(record: _EntryRecord, links: Sequence[ChunkId]) -> Entry:
+def _check_names(names: Sequence[bytes]) -> None:
+    """Raises: ValueError for names that no directory has: they would lead a restore out of its target."""
+    if len(set(names)) != len(names):
+        raise ValueError("two entries have one name")
+    for name in names:
+        if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
+            raise ValueError(f"{name!r} cannot be a name")
+
+
+def _decode_entry(record: _EntryRecord, links: Sequence[tuple[BlobKind, bytes]]) -> Entry:
     target = links[record.link] if record.link >= 0 else None
     metadata = Metadata(record.mode, record.uid, record.gid, record.mtime_ns)
-    kind = EntryType(record.type)
-    if kind is EntryType.DIRECTORY:
-        return Entry(record.name, kind, metadata, child=target)
-    if record.form != _FIXED:
+    entry = Entry(record.name, EntryType(record.type), metadata)
+    if entry.type is EntryType.DIRECTORY:
+        entry = replace(entry, child=ChunkId(target[1]) if target else None)
+    elif record.form == _FIXED:
+        chunk = ChunkId(target[1]) if target else None
+        content = FixedContent(record.size, record.chunk_size, Position(record.position), chunk)
+        check_content(content)
+        entry = replace(entry, content=content)
+    else:
         raise ValueError(f"a stream of the unknown form {record.form}")
-    content = FixedContent(record.size, record.chunk_size, Position(record.position), target)
-    return Entry(record.name, kind, metadata, content=content)
+    if _link(entry) != target or (entry.type is EntryType.DIRECTORY and target is None):
+        raise ValueError(f"{record.name!r} links to something else than its kind needs")
+    return entry
