@@ -120,6 +120,17 @@ def test_every_guarantee_that_code_and_tests_cite_is_in_the_threat_model():
     assert cited <= set(promised)
 
 
+def test_every_guarantee_names_tests_that_exist():
+    rows = re.findall(r"^\| G(\d+) \| (.+) \|$", PAGES["docs/threat-model.md"], re.MULTILINE)
+    promised = re.findall(r"^\| \*\*G(\d+)\*\* \|", PAGES["docs/threat-model.md"], re.MULTILINE)
+    assert [number for number, _ in rows] == promised
+    for _, row in rows:
+        linked = [(DOCS / link).read_text() for link in re.findall(r"\]\(([^)]+)\)", row)]
+        named = re.findall(r"`(test_\w+)`", row)
+        assert linked
+        assert [one for one in named if not any(f"def {one}(" in text for text in linked)] == []
+
+
 def test_every_variable_and_option_of_s3_is_on_the_page_of_storages():
     page = PAGES["docs/reference/storage.md"]
     source = (CHECKOUT / "src/lamina/storage/backends/s3_credentials.py").read_text()
