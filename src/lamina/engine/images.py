@@ -20,7 +20,7 @@ from lamina.sources.hints import ChangedRanges, Claim
 from lamina.sources.source import ImageSource, StreamSource
 
 BATCH_BYTES = 8 << 20  # handed to a thread at a time: its cost is small against reading and naming this much
-WAIT_S = 2.0  # how often a long wait looks at the stop button and the checkpoint
+WAIT_S = 1.0  # how often a long wait looks at the stop button and the checkpoint
 ZEROS = bytes(16 << 20)  # as long as the largest chunk
 
 _MEMORY_BYTES = 96 << 20  # for the buffers of all threads together

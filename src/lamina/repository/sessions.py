@@ -27,7 +27,8 @@ from lamina.repository.trees import children
 from lamina.repository.writer import ChunkWriter, EncodingOptions
 
 START_TRIES = 5  # a generation that moves this often between two reads means that something else is wrong
-CHECKPOINT_S = 30.0  # what a killed run may have to upload again
+CHECKPOINT_MIN_S, CHECKPOINT_MAX_S = 2.0, 60.0
+CHECKPOINT_SHARE = 1 / 16  # of the time a run took so far: what a killed run has to upload again, and few deltas
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Session:
         self._operation = operation
         self._behind = False
         self._deltas = 0
-        self._checkpointed = operation.clock.monotonic()
+        self._began = self._checkpointed = operation.clock.monotonic()
         self.started = operation.clock.now()
         index.condemned = generations.condemned
 
@@ -69,7 +70,8 @@ class Session:
     def checkpoint(self) -> None:
         """From time to time, publish what is stored; any thread may work on meanwhile. Raises: StorageError."""
         clock = self._operation.clock
-        if clock.monotonic() - self._checkpointed >= CHECKPOINT_S:
+        since_start, since = clock.monotonic() - self._began, clock.monotonic() - self._checkpointed
+        if since >= min(max(since_start * CHECKPOINT_SHARE, CHECKPOINT_MIN_S), CHECKPOINT_MAX_S):
             self._publish()
             self._behind = read_generations(self._access.storage, self._access.control).newest > self._caught_up
             self._checkpointed = clock.monotonic()
