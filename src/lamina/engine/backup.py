@@ -220,17 +220,24 @@ class _Run:
         if one.hints is None:
             return None
         if self.parent is None or job.parent is None:
-            why = "there is no snapshot of this name yet"
-            if self.parent is not None:
-                is_distrusted = self.parent.trust is Trust.DISTRUSTED
-                why = f"snapshot {self.parent.short_id} " + ("is distrusted" if is_distrusted else "has no such image")
-            self.notes.append(f"the hints for {one.path} were not used, everything was read: {why}")
+            self.notes.append(
+                f"the hints for {one.path} were not used, everything was read: {self._why_no_parent(one.path)}"
+            )
             return None
         job.whole_leaves = not self.parent.partial
         if are_hints_true(source, job, one.hints, self.repository.access.namer(), self.operation):
             return one.hints
         self.untrusted.append(one.path)
         return None
+
+    def _why_no_parent(self, path: str) -> str:
+        """Why hints have nothing to refer to."""
+        if self.parent is None:
+            return "there is no snapshot of this name yet"
+        who = f"snapshot {self.parent.short_id}"
+        if self.parent.trust is Trust.DISTRUSTED:
+            return f"{who} is distrusted"
+        return f"{who} has chunks of another size" if self._parent_content(path) else f"{who} has no such image"
 
     def _parent_map(self, path: str, chunk_size: int) -> FixedMap | None:
         """The same image in the parent, if its chunks may be referred to without a look."""
