@@ -105,6 +105,7 @@ def snapshot_document(snapshot: Snapshot) -> Document:
         "new_bytes": snapshot.statistics.new,
         "stored_bytes": snapshot.statistics.stored,
         "parent": snapshot.parent.hex() if snapshot.parent else None,
+        "made_by": snapshot.made_by,
         "partial": snapshot.partial,
         "trust": snapshot.trust.value,
         "expires": time_text(snapshot.expires),

@@ -152,6 +152,7 @@ def _details(snapshot: Snapshot, items: tuple[RestoreItem, ...] | None) -> list[
             ("new", format_size(done.new)),
             ("stored", format_size(done.stored)),
             ("parent", snapshot.parent.hex() if snapshot.parent else ""),
+            ("made by", snapshot.made_by if snapshot.made_by == "owner" else f"key {snapshot.made_by}"),
             ("tags", ", ".join(sorted(snapshot.tags))),
             ("expires", format_time(snapshot.expires) if snapshot.expires else ""),
             ("state", state_of(snapshot)),
@@ -187,7 +188,7 @@ def run_tag(call: Call) -> int:
         found = _find_all(repository, call.arguments.snapshots)
         changed = [repository.edit(one, add_tags=added, remove_tags=gone) for one in found]
     document = {"snapshots": [snapshot_document(one) for one in changed]}
-    lines = [f"{one.short_id}  {one.name}  tags: {', '.join(sorted(one.tags)) or 'none'}" for one in changed]
+    lines = [f"{_label(one)}  tags: {', '.join(sorted(one.tags)) or 'none'}" for one in changed]
     call.output.report("tag", document, lines)
     return exit_codes.DONE
 
@@ -199,7 +200,7 @@ def run_forget(call: Call) -> int:
         if not dry_run:
             for one in found:
                 repository.forget(one)
-    lines = [f"{'would forget' if dry_run else 'forgot'} {one.short_id}  {one.name}" for one in found]
+    lines = [f"{'would forget' if dry_run else 'forgot'} {_label(one)}" for one in found]
     call.output.report("forget", {"dry_run": dry_run, "snapshots": [one.id.hex() for one in found]}, lines)
     if not dry_run:
         call.output.note("take it back with `lamina unforget ID`, until a prune")
@@ -214,6 +215,11 @@ def run_unforget(call: Call) -> int:
                 raise UsageError(f"snapshot {one.short_id} was not forgotten", hint="see: lamina snapshots --removed")
         for one in found:
             repository.unforget(one)
-    lines = [f"took back {one.short_id}  {one.name}" for one in found]
+    lines = [f"took back {_label(one)}" for one in found]
     call.output.report("unforget", {"snapshots": [one.id.hex() for one in found]}, lines)
     return exit_codes.DONE
+
+
+def _label(snapshot: Snapshot) -> str:
+    """The id, and the name where this key can read it."""
+    return snapshot.short_id if snapshot.name is None else f"{snapshot.short_id}  {snapshot.name}"

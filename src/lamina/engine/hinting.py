@@ -35,17 +35,18 @@ def are_hints_true(
         except SourceUnreadable:
             continue  # says nothing about the hints; the backup itself will meet it if it has to
         job.read += got
-        if not _is_as_claimed(view[:got], _claimed(job.parent, position, zeroed=claims[position] == _ZEROED), namer):
+        claimed = _claimed(job.parent, position, len(view), zeroed=claims[position] == _ZEROED)
+        if not _is_as_claimed(view[:got], claimed, namer):
             return False
     return True
 
 
-def _claimed(parent: FixedMap, position: int, *, zeroed: bool) -> Slot | None:
+def _claimed(parent: FixedMap, position: int, length: int, *, zeroed: bool) -> Slot | None:
     """What the hints and the parent together say; None where they say nothing."""
     if zeroed:
         return (Position.ZERO, None)
-    if position >= parent.count or parent.chunker.length(position, parent.content.size) != parent.chunker.size:
-        return None  # the image grew, or the last chunk may have another length: it is read anyway
+    if position >= parent.count or parent.chunker.length(position, parent.content.size) != length:
+        return None  # the image grew or shrank, and what its last chunk holds is read anyway
     try:
         return parent.leaf(position // FANOUT)[position % FANOUT]
     except Damaged:

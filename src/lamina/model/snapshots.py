@@ -56,6 +56,7 @@ class Snapshot:
     note: str = ""
     statistics: Statistics = Statistics()
     parent: SessionId | None = None
+    made_by: str = "owner"  # or the id of the writer's slot, as its signature shows
     trust: Trust = Trust.FRESH
     expires: datetime | None = None
     protected: bool = False

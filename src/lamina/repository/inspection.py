@@ -151,16 +151,19 @@ class Inspector:
         record = signed.structure
         if isinstance(record, IndexRecord):
             check_index(record, name)
-            starter = self._access.control.read(
-                session_name("sessions", delta_session(name), "start"), Kind.START, StartRecord
-            )
-            if starter.signer.slot != signed.signer.slot:
-                raise RecordForged(f"{name} is signed by another key than its session", hint="it is ignored")
+            self._check_starter(name, delta_session(name), signed.signer.slot)
         if isinstance(record, SnapshotRecord):
+            self._check_starter(name, SessionId(bytes.fromhex(name.rpartition("/")[2])), signed.signer.slot)
             key = self._access.opener.find_key(record.keys, Purpose.METADATA)
             if key is not None:
                 session = SessionId(bytes.fromhex(name.rpartition("/")[2]))
                 unseal_body(key, session, signed.body, SnapshotBody, self._access.repository)
+
+    def _check_starter(self, name: str, session: SessionId, slot: bytes) -> None:
+        """Raises: RecordForged if *slot* did not start the session it speaks for."""
+        start = self._access.control.read(session_name("sessions", session, "start"), Kind.START, StartRecord)
+        if start.signer.slot != slot:
+            raise RecordForged(f"{name} is signed by another key than the one that started its session")
 
 
 def _purpose(header: BlobHeader) -> Purpose:

@@ -182,7 +182,7 @@ class Manifests:
         )
 
     def _describe(self, found: _Found) -> Snapshot:
-        record, attributes = found.signed.structure, found.attributes
+        record, attributes, signer = found.signed.structure, found.attributes, found.signed.signer
         session = SessionId(bytes.fromhex(found.signed.name.removeprefix(_FOLDER)))
         snapshot = Snapshot(
             id=session,
@@ -193,6 +193,7 @@ class Manifests:
             partial=record.partial,
             readable=False,
             parent=SessionId(record.parent) if record.parent else None,
+            made_by="owner" if signer.role is Role.OWNER else signer.slot.hex(),
             statistics=Statistics(size=record.size, stored=record.stored),
             trust=attributes.trust,
             expires=attributes.expires,

@@ -14,7 +14,7 @@ from lamina.storage.storage import Parts, Storage, StoredObject
 T = TypeVar("T")
 
 _LOOK_EVERY_S = 0.2
-GRACE_S = 10.0  # what is under way when the button is pressed may still be worth having
+GRACE_S = 5.0  # what is under way when the button is pressed may still be worth having
 
 
 class Interruptible:

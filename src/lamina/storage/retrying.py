@@ -45,7 +45,9 @@ class Retrying:
 
     A `put` whose answer was lost is put again: the storage's own promise ("once") then settles it by reading, and equal
     bytes mean that it is done. A listing is collected first, so that nothing is shown twice. The last error is raised as
-    it is; `Stopped` comes instead of another try once the operation's stop button is pressed.
+    it is; `Stopped` comes instead of another try once the operation's stop button is pressed. Once it gave up on a storage
+    that does not answer, every call has one try only, until one succeeds: a run that fails has more to say to the storage
+    on its way out, and must not wait as long again for each of these calls.
     """
 
     def __init__(
@@ -60,6 +62,7 @@ class Retrying:
         self._operation = operation
         self._patience = patience or Patience()
         self._draw = draw  # 0.0-1.0
+        self._is_away = False  # the storage, as far as we know
 
     @property
     def address(self) -> str:
@@ -90,10 +93,11 @@ class Retrying:
         failures = 0
         while True:
             try:
-                return call()
+                result = call()
             except (StorageUnavailable, ObjectTruncated) as error:
                 failures += 1
                 if failures >= self._tries(error):
+                    self._is_away = isinstance(error, StorageUnavailable)
                     raise
                 wait_s = self._draw() * self._patience.bound_s(failures)
                 self._operation.progress.message(
@@ -102,6 +106,11 @@ class Retrying:
                 )
                 wait(self._operation.clock, wait_s, self._operation.stop)
                 self._operation.check_stop()
+            else:
+                self._is_away = False
+                return result
 
     def _tries(self, error: StorageError) -> int:
-        return self._patience.tries_if_truncated if isinstance(error, ObjectTruncated) else self._patience.tries
+        if isinstance(error, ObjectTruncated):
+            return self._patience.tries_if_truncated
+        return 1 if self._is_away else self._patience.tries
