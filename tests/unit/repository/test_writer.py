@@ -1,0 +1,124 @@
+"""Putting chunks: each once, from any number of threads; healing; full packs and key tables."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import msgspec
+import pytest
+
+from lamina.engine.backup import VerifyMode
+from lamina.errors import StorageFull
+from lamina.model.process import Process
+from lamina.repository.format import MAX_KEYS, BlobKind
+from lamina.repository.repository import Repository
+from lamina.repository.streams import FixedNode
+from lamina.repository.writer import EncodingOptions
+from lamina.testing.damage import flip_bit
+from lamina.testing.repositories import CHUNK, SmallRepository
+from lamina.testing.storages import Fault, FaultyStorage
+from tests.unit.repository.test_sessions import begin, commit, put
+
+RNG = random.Random(8)
+
+
+@pytest.fixture
+def repository(small: SmallRepository) -> Iterator[Repository]:
+    opened = small.open()
+    yield opened
+    opened.close()
+
+
+def test_equal_chunks_put_at_once_are_stored_once(small: SmallRepository, repository: Repository):
+    contents = [RNG.randbytes(2000) for _ in range(20)]
+    session = begin(repository, small)
+    with ThreadPoolExecutor(8) as executor:
+        new = [done for _, done in executor.map(lambda content: put(session, content), contents * 16)]
+    assert sum(new) == len(contents)
+    commit(session)
+    session.close()
+    fresh = small.open()
+    assert all(len(list(fresh.index.places(session.writer.data_id(one)))) <= 1 for one in contents)
+    assert [fresh.reader().get_data(session.writer.data_id(one)) for one in contents] == contents
+    fresh.close()
+
+
+def test_equal_nodes_are_stored_once(small: SmallRepository, repository: Repository):
+    from lamina.model.entries import Position
+
+    chunk, _ = put(session := begin(repository, small), b"x")
+    node = FixedNode(1, ((Position.DATA, chunk),) * 5).encode()
+    ids = {session.writer.put_node(BlobKind.FIXED_NODE, node) for _ in range(3)}
+    session.writer.flush()
+    ((_, rows),) = [pack for pack in session.writer.take_stored() if pack[0].meta]
+    assert [row.id for row in rows] == list(ids)
+    session.close()
+
+
+def test_full_packs_are_stored_while_more_is_put(small: SmallRepository, repository: Repository):
+    small_packs = msgspec.structs.replace(repository.access.format, data_pack=3 * CHUNK)
+    object.__setattr__(repository.access, "format", small_packs)
+    contents = [RNG.randbytes(CHUNK) for _ in range(20)]
+    session = begin(repository, small)
+    for content in contents:
+        put(session, content)
+    commit(session)
+    session.close()
+    assert len(list(small.storage.objects("data/"))) >= 6
+    assert all(found.size < 5 * CHUNK for found in small.storage.objects("data/"))
+    repository.reader()
+    assert [repository.reader().get_data(session.writer.data_id(one)) for one in contents] == contents
+
+
+def test_more_foreign_keys_than_a_key_table_holds_fill_another_pack(small: SmallRepository, repository: Repository):
+    """Only copying brings foreign keys: a pack for every 64 of them."""
+    for number in range(MAX_KEYS + 6):
+        small.back_up(bytes([number + 1]) * 100, verify=VerifyMode.NONE)
+    session = begin(repository, small)
+    chunks = [session.writer.data_id(bytes([number + 1]) * 100) for number in range(MAX_KEYS + 6)]
+    for chunk in chunks:
+        session.writer.copy(session.reader, next(repository.index.places(chunk)))
+    session.writer.flush()
+    session.give_up()
+    session.close()
+    fresh = small.open()
+    assert [fresh.reader().get_data(chunk)[0] for chunk in chunks] == [number + 1 for number in range(MAX_KEYS + 6)]
+    fresh.close()
+
+
+def test_healing_stores_what_is_damaged_once_more():
+    damaged = SmallRepository()
+    contents = [RNG.randbytes(3000) for _ in range(4)]
+    repository = damaged.open()
+    session = begin(repository, damaged)
+    for content in contents:
+        put(session, content)
+    commit(session)
+    session.close()
+    repository.close()
+    for found in list(damaged.storage.objects("data/")):
+        flip_bit(damaged.storage, found.name, 2000)
+    for heal in (False, True):
+        repository = damaged.open()
+        session = repository.begin(Process(), EncodingOptions(None, check=True, heal=heal), damaged.operation())
+        new = [put(session, content)[1] for content in contents]
+        assert any(new) is heal
+        commit(session)
+        session.close()
+        repository.close()
+    repository = damaged.open()
+    assert [repository.reader().get_data(session.writer.data_id(one)) for one in contents] == contents
+    repository.close()
+
+
+def test_an_upload_that_fails_is_told_to_who_puts_or_flushes(small: SmallRepository):
+    storage = FaultyStorage(small.storage, [Fault("put", prefix="data/", lasting=True, error=StorageFull)])
+    repository = small.open(storage=storage)
+    session = begin(repository, small)
+    put(session, b"x")
+    with pytest.raises(StorageFull):
+        session.writer.flush()
+    session.close()
+    repository.close()
