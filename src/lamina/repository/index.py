@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 
 from lamina.crypto.hashing import public_hash
-from lamina.errors import Damaged, ObjectMissing, RecordForged
+from lamina.errors import Damaged, LaminaError, ObjectMissing, RecordForged
 from lamina.model.ids import ChunkId, PackId, SessionId
 from lamina.repository.control import ControlRecords, Signed, record_number
 from lamina.repository.format import BlobRow, Kind, session_name
@@ -40,7 +40,6 @@ class Index:
         """*cache*: directory for tables that later runs use again; None: a temporary one."""
         self._own = Path(tempfile.mkdtemp(prefix="lamina-index-"))  # mode 0700
         self._cache = cache if cache is not None else self._own
-        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._tables: list[Table] = []
         self._spilled: list[Table] = []  # of this process's own session, which may still be aborted: never in the cache
         self._fresh: dict[ChunkId, ChunkPlace] = {}
@@ -87,8 +86,22 @@ class Index:
     def load(self, storage: Storage, control: ControlRecords) -> None:
         """Bring the index up to date with the storage; a damaged delta is left out, `verify` names it.
 
-        Raises: StorageError; Damaged if a manifest or segment is.
+        A cache that cannot be used is done without. Raises: StorageError; Damaged if a manifest or segment is.
         """
+        try:
+            self._load(storage, control)
+        except OSError:
+            self._cache = self._own
+            try:
+                self._load(storage, control)
+            except OSError as error:
+                raise LaminaError(
+                    f"the index cannot be kept in {self._own}: {error.strerror}",
+                    hint="free some space there, or name another directory with TMPDIR",
+                ) from error
+
+    def _load(self, storage: Storage, control: ControlRecords) -> None:
+        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         loader = _Loader(storage, control, self._known_commits())
         missing = set(loader.names)
         tables: list[Table] = []
