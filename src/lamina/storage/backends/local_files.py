@@ -11,7 +11,7 @@ from lamina.storage.storage import Parts
 _VECTOR = min(os.sysconf("SC_IOV_MAX"), 1024)  # buffers one writev takes
 _LARGE = 1 << 20  # bytes; smaller objects are read again soon and may stay in the page cache
 
-_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_DENIED = {errno.EACCES, errno.EPERM}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _PASSING = {errno.EIO, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN, errno.ENODEV, errno.ENXIO}
 
@@ -66,6 +66,10 @@ def explain(error: OSError, what: str) -> StorageError:
     message = f"{what}: {error.strerror}"
     if error.errno in _FULL:
         return StorageFull(message, hint="make room on the disk, or raise the quota; what was stored stays valid")
+    if error.errno == errno.EROFS:
+        return StorageDenied(
+            message, hint="mount the file system writable (after an error it may have become read-only)"
+        )
     if error.errno in _DENIED:
         return StorageDenied(message, hint="check the owner and the permissions of the directory")
     if error.errno in _PASSING:
