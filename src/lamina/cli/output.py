@@ -58,7 +58,7 @@ class Output:
     def lines(self, lines: Sequence[str]) -> None:
         """Results for a person; nothing with `--json`."""
         if not self.style.json:
-            self._print("".join(f"{line}\n" for line in lines))
+            self._print("".join(f"{printable(line)}\n" for line in lines))
 
     def raw(self, text: str) -> None:
         """Text that is itself what was asked for, whatever the style (a completion script)."""
