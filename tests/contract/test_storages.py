@@ -9,6 +9,7 @@ import pytest
 from lamina.model.operation import Operation
 from lamina.storage.backends.local import LocalStorage
 from lamina.storage.backends.memory import MemoryStorage
+from lamina.storage.interruptible import Interruptible
 from lamina.storage.retrying import Retrying
 from lamina.storage.throttled import Throttled
 from lamina.testing.clocks import FrozenClock
@@ -40,6 +41,12 @@ class TestRetrying(StorageContract):
     @pytest.fixture
     def storage(self):
         return Retrying(MemoryStorage(), Operation(clock=FrozenClock()))
+
+
+class TestInterruptible(StorageContract):
+    @pytest.fixture
+    def storage(self):
+        return Interruptible(MemoryStorage(), Operation(clock=FrozenClock()))
 
 
 class TestThrottled(StorageContract):

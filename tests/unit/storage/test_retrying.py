@@ -120,3 +120,14 @@ def test_each_retry_says_what_failed_and_what_comes(memory):
     retrying.get("object")
     assert "get object" in operation.progress.texts[0]
     assert "try 2 of 12" in operation.progress.texts[0]
+
+
+def test_after_giving_up_each_call_has_one_try_until_one_succeeds(memory):
+    """A run that fails still publishes and cleans up: not with all the patience once more for each call."""
+    plan = [Fault("get", number) for number in (1, 2, 3, 5)]
+    retrying, _, _ = build(memory, *plan, Fault("stat", 1), patience=Patience(tries=3))
+    for call in (lambda: retrying.get("object"), lambda: retrying.stat("object")):
+        with pytest.raises(StorageUnavailable):
+            call()
+    assert retrying.get("object") == b"0123456789"
+    assert retrying.get("object") == b"0123456789"  # is tried again, as before
