@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections import deque
+from collections.abc import Callable
 from enum import Enum
 
 
@@ -35,13 +36,14 @@ QUOTED = "quoted-secret-header"  # what a refusal quotes back, and no message ma
 
 
 class FaultProxy:
-    """Listens on a free port; each request meets the next mischief of `plan`, and passes when there is none left."""
+    """Listens on a free port; each request meets the next mischief of `plan`; when there is none left, `rule` decides."""
 
     def __init__(self, port: int) -> None:
         self._upstream = ("127.0.0.1", port)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.endpoint = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self.plan: deque[Mischief] = deque()
+        self.rule: Callable[[str], Mischief] = lambda _line: Mischief.PASS  # told the request line
         self.requests: list[str] = []  # request lines, in order
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
@@ -66,8 +68,9 @@ class FaultProxy:
             try:
                 request = _read_message(client)
                 if request:
-                    mischief = self.plan.popleft() if self.plan else Mischief.PASS
-                    self.requests.append(request.split(b"\r\n", 1)[0].decode())
+                    line = request.split(b"\r\n", 1)[0].decode()
+                    mischief = self.plan.popleft() if self.plan else self.rule(line)
+                    self.requests.append(line)
                     self._answer(client, request, mischief)
             except OSError:
                 return  # the client gave up, as it should

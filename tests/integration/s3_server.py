@@ -21,6 +21,7 @@ from pathlib import Path
 
 KEY, SECRET = "lamina-test", "lamina-test-secret"
 READ_ONLY_KEY, READ_ONLY_SECRET = "lamina-read-only", "lamina-read-only-secret"
+TENANT_KEY, TENANT_SECRET = "lamina-tenant", "lamina-tenant-secret"
 _START_S = 60
 
 
@@ -44,6 +45,11 @@ class S3Server:
     @property
     def read_only_environment(self) -> dict[str, str]:
         return {"AWS_ACCESS_KEY_ID": READ_ONLY_KEY, "AWS_SECRET_ACCESS_KEY": READ_ONLY_SECRET}
+
+    @property
+    def tenant_environment(self) -> dict[str, str]:
+        """Who may use buckets and not make them."""
+        return {"AWS_ACCESS_KEY_ID": TENANT_KEY, "AWS_SECRET_ACCESS_KEY": TENANT_SECRET}
 
     def new_bucket(self) -> str:
         """Make an empty bucket; returns its name."""
@@ -118,6 +124,7 @@ def _identities() -> list[dict[str, object]]:
 
     return [
         identity("admin", KEY, SECRET, ["Admin", "Read", "Write", "List", "Tagging"]),
+        identity("tenant", TENANT_KEY, TENANT_SECRET, ["Read", "Write", "List"]),
         identity("reader", READ_ONLY_KEY, READ_ONLY_SECRET, ["Read", "List"]),
     ]
 
