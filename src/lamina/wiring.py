@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from lamina.model.secret import Secret
     from lamina.repository.repository import CreateOptions, Repository
     from lamina.settings import Settings
+    from lamina.storage.addresses import StorageAddress
     from lamina.storage.storage import Storage
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
@@ -113,8 +114,10 @@ def open_storage(settings: Settings, operation: Operation, *, create: bool = Fal
     from lamina.storage.retrying import Retrying
     from lamina.storage.throttled import Throttled
 
-    bare = open_bare_storage(settings, create=create)
-    storage: Storage = Retrying(Interruptible(bare, operation), operation)
+    storage = open_bare_storage(settings, create=create)
+    if _parsed_address(settings).is_remote:
+        storage = Interruptible(storage, operation)
+    storage = Retrying(storage, operation)
     if settings.limit_upload or settings.limit_download:
         storage = Throttled(
             storage,
@@ -129,15 +132,20 @@ def open_storage(settings: Settings, operation: Operation, *, create: bool = Fal
 def open_bare_storage(settings: Settings, *, create: bool = False) -> Storage:
     """The storage the settings name, with nothing around it: to be probed."""
     from lamina.plugins import find_plugin
+
+    address = _parsed_address(settings)
+    storage: Storage = find_plugin("storage", address.kind).open_storage(address, settings.environment, create=create)
+    return storage
+
+
+def _parsed_address(settings: Settings) -> StorageAddress:
     from lamina.storage.addresses import parse_address
 
     if not settings.address:
         raise UsageError(
             "no repository was named", hint="give -r PATH_OR_URL, or set LAMINA_REPOSITORY (see `lamina init -h`)"
         )
-    address = parse_address(settings.address, settings.environment)
-    storage: Storage = find_plugin("storage", address.kind).open_storage(address, settings.environment, create=create)
-    return storage
+    return parse_address(settings.address, settings.environment)
 
 
 @contextmanager

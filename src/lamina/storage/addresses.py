@@ -26,6 +26,11 @@ class StorageAddress:
     def __str__(self) -> str:
         return self.text
 
+    @property
+    def is_remote(self) -> bool:
+        """Whether a network lies between, on which an answer may fail to come; a directory answers, or its kernel hangs."""
+        return self.kind != "file"
+
 
 def parse_address(text: str, environment: Mapping[str, str]) -> StorageAddress:
     """Read a path, `file:///PATH`, or `s3://BUCKET/PREFIX?endpoint=…&region=…&style=path|virtual`.
