@@ -74,6 +74,38 @@ def test_a_folder_may_be_a_link_to_a_larger_disk(storage, root, tmp_path):
     assert [stored.name for stored in storage.objects()] == [f"data/{_DIGEST}"]
 
 
+@pytest.mark.parametrize("link", ["data", "data/ab", "data/ab/cd"])
+def test_a_folder_behind_a_link_to_nothing_is_never_read_as_empty(storage, root, tmp_path, link):
+    name = f"data/{_DIGEST}"
+    storage.put(name, [b"pack"])
+    (root / link).rename(tmp_path / "elsewhere")
+    (root / link).symlink_to(tmp_path / "unmounted")
+    for call in (
+        lambda: storage.get(name),
+        lambda: storage.get_range(name, 0, 1),
+        lambda: storage.stat(name),
+        lambda: list(storage.objects()),
+        lambda: list(storage.objects("data/")),
+        lambda: storage.delete(name),
+        lambda: storage.put(name, [b"other"]),
+    ):
+        with pytest.raises(StorageUnavailable, match=f"{link} is a link to a place that is not there") as raised:
+            call()
+        assert "mount" in raised.value.hint
+    (tmp_path / "elsewhere").rename(tmp_path / "unmounted")
+    assert storage.get(name) == b"pack"
+    assert [stored.name for stored in storage.objects()] == [name]
+
+
+def test_a_link_to_nothing_in_the_place_of_an_object_is_not_read_as_absence(storage, root, tmp_path):
+    storage.put("keys/one", [b"x"])
+    (root / "keys" / "two").symlink_to(tmp_path / "unmounted")
+    for call in (lambda: storage.get("keys/two"), lambda: storage.stat("keys/two"), lambda: list(storage.objects())):
+        with pytest.raises(StorageError) as raised:
+            call()
+        assert not isinstance(raised.value, ObjectMissing)
+
+
 def test_a_directory_that_does_not_exist_is_not_made_by_opening(root):
     with pytest.raises(StorageUnavailable, match="does not exist"):
         LocalStorage(root)

@@ -20,7 +20,14 @@ from typing import NoReturn
 
 from lamina.errors import ObjectMissing, ObjectTruncated, StorageError, StorageUnavailable, StorageUnsuitable
 from lamina.storage.addresses import StorageAddress
-from lamina.storage.backends.local_files import explain, fsync_directory, make_root, write_durably
+from lamina.storage.backends.local_files import (
+    check_leads_somewhere,
+    dangling,
+    explain,
+    fsync_directory,
+    make_root,
+    write_durably,
+)
 from lamina.storage.names import check_name, check_prefix, flat_name, is_name, spread_name
 from lamina.storage.storage import Parts, StoredObject, settle
 
@@ -113,7 +120,7 @@ class LocalStorage:
             try:
                 os.unlink(path, dir_fd=self._root)
             except _MISSING:
-                self._check_root()
+                self._check_absent(path)
 
     def close(self) -> None:
         if self._root >= 0:
@@ -137,7 +144,7 @@ class LocalStorage:
             self._make_folders(folder)
             return os.open(folder or ".", _DIRECTORY, dir_fd=self._root)
         except FileNotFoundError:  # somebody removed an empty directory that we knew
-            self._check_root()
+            self._check_absent(f"{folder}/")
             with self._lock:
                 self._durable.clear()
             self._make_folders(folder)
@@ -188,13 +195,14 @@ class LocalStorage:
             try:
                 descriptor = os.open(folder or ".", _DIRECTORY, dir_fd=self._root)
             except _MISSING:
-                self._check_root()
+                self._check_absent(f"{folder}/")
                 return []
             with _closing(descriptor), os.scandir(descriptor) as entries:
                 for entry in entries:
+                    path = f"{folder}/{entry.name}".lstrip("/")
                     if is_name(entry.name):
                         with suppress(FileNotFoundError):  # deleted since the directory was read
-                            found.append((f"{folder}/{entry.name}".lstrip("/"), _followed(entry)))
+                            found.append((path, _followed(entry, os.path.join(self._path, path))))
         self._check_root()  # a directory that was removed under us reads as empty
         return found
 
@@ -209,6 +217,11 @@ class LocalStorage:
                 f"the directory {self._path} was removed or something was mounted over it", hint="mount its disk again"
             )
 
+    def _check_absent(self, path: str) -> None:
+        """Raise StorageUnavailable unless *path* (from the root) can be believed to be missing."""
+        self._check_root()
+        check_leads_somewhere(self._root, path.rpartition("/")[0], self._path)
+
     @contextmanager
     def _explaining(self, what: str, name: str | None = None) -> Iterator[None]:
         """Turn an OSError into one of ours; only if *name* says which object, one may be missing."""
@@ -221,9 +234,10 @@ class LocalStorage:
             raise explain(error, f"{what} in {self._path}") from error
 
     def _explain_missing(self, error: OSError, what: str, name: str | None) -> NoReturn:
-        self._check_root()
         if name is None:
+            self._check_root()
             raise StorageError(f"{what} in {self._path}: {error.strerror}") from error
+        self._check_absent(spread_name(name))
         raise ObjectMissing(f"{name} is not in {self._path}") from error
 
 
@@ -270,12 +284,21 @@ def _make_name(source: str, last: str, directory: int) -> bool:
     return True
 
 
-def _followed(entry: os.DirEntry[str]) -> os.stat_result:
-    """Directories may be links (to a larger disk), objects may not."""
-    return entry.stat(follow_symlinks=entry.is_dir())
+def _followed(entry: os.DirEntry[str], path: str) -> os.stat_result:
+    """Directories may be links (to a larger disk), objects may not. Raises: StorageUnavailable for a link to nothing."""
+    info = entry.stat(follow_symlinks=False)
+    if not stat.S_ISLNK(info.st_mode):
+        return info
+    try:
+        followed = entry.stat()
+    except _MISSING as error:
+        raise dangling(path) from error
+    return followed if stat.S_ISDIR(followed.st_mode) else info
 
 
 def _regular(info: os.stat_result) -> os.stat_result:
+    if stat.S_ISLNK(info.st_mode):
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))  # as opening it says; it is not nothing
     if not stat.S_ISREG(info.st_mode):
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))  # a directory is no object
     return info

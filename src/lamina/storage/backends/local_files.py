@@ -61,6 +61,33 @@ def make_root(path: str, mode: int) -> None:
         os.close(descriptor)
 
 
+def check_leads_somewhere(root: int, folder: str, where: str) -> None:
+    """Raise StorageUnavailable if a name on the way to *folder* is there, but nothing behind it.
+
+    That is a link to a disk that is not mounted, or a place where one should have been mounted by itself.
+    """
+    names = folder.split("/") if folder else []
+    for depth in range(1, len(names) + 1):
+        path = "/".join(names[:depth])
+        try:
+            os.lstat(path, dir_fd=root)
+        except FileNotFoundError:
+            return
+        try:
+            os.close(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=root))
+        except NotADirectoryError:  # an object, which has nothing below it
+            return
+        except FileNotFoundError as error:
+            raise dangling(os.path.join(where, path)) from error
+
+
+def dangling(path: str) -> StorageUnavailable:
+    """The error for a name that leads nowhere: what lies behind it is unknown, not empty."""
+    return StorageUnavailable(
+        f"{path} is a link to a place that is not there", hint="mount it; if it is gone for good, remove the link"
+    )
+
+
 def explain(error: OSError, what: str) -> StorageError:
     """The error of ours that says what an OSError means for a storage."""
     message = f"{what}: {error.strerror}"
