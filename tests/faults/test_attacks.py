@@ -40,7 +40,8 @@ from lamina.repository.records import (
 )
 from lamina.repository.repository import Repository
 from lamina.repository.session_keys import Purpose
-from lamina.repository.sessions import Session
+from lamina.repository.sessions import Session, SnapshotFacts
+from lamina.repository.trees import put_tree
 from lamina.repository.writer import EncodingOptions
 from lamina.testing.damage import replace_object, swap_objects
 from lamina.testing.repositories import CHUNK, SmallRepository
@@ -262,11 +263,11 @@ def test_a_snapshot_under_the_id_of_anothers_session_only_makes_that_run_fail(sm
     session = begin(owner, small)
     stranger = begin(other, small)
     put_one(stranger)
-    record = snapshot_record(stranger)
+    record = stranger._record(facts(stranger))
     other.access.control.write(Kind.SNAPSHOT, session_name("snapshots", session.id), record)
     put_one(session)
     with pytest.raises(SessionAborted, match="another snapshot"):
-        session.commit(snapshot_record(session), body())
+        session.commit(facts(session))
     for one in (session, stranger):
         one.close()
     small.storage.delete(session_name("snapshots", session.id))
@@ -281,17 +282,9 @@ def put_one(session: Session) -> ChunkId:
     return chunk
 
 
-def body():
-    from lamina.repository.records import SnapshotBody
-
-    return SnapshotBody("vm", "", [], [], 0, 0, "")
-
-
-def snapshot_record(session: Session):
-    from lamina.repository.trees import put_tree
-
+def facts(session: Session) -> SnapshotFacts:
     root = put_tree(session.writer, {})
-    return session.snapshot_record(root=root, size=0, partial=False, name="vm", tags=frozenset(), expires=None)
+    return SnapshotFacts(root, 0, 0, False, "vm", "", "", (), frozenset(), None)
 
 
 def poison(small: SmallRepository, victim: bytes, *, session_of: str = "writer") -> ChunkId:
@@ -392,7 +385,7 @@ def test_a_slot_that_asks_for_an_impossible_derivation_stops_nobody(attacked: Sm
     from lamina.repository.format import decode_object, decode_record, encode_object, encode_record
 
     thief = attacked.open("writer")
-    for found in thief._keyring.slots():
+    for found in thief._keyring.slots(print):
         if found.record.label == "writer":
             mine = found
     _, payload = decode_object(attacked.storage.get(mine.name), Kind.KEY_SLOT, name="it")

@@ -10,7 +10,9 @@ from lamina.errors import Damaged, StorageDenied, StorageError, StorageFull
 from lamina.testing.repositories import CHUNK, SmallRepository, back_up, restore_bytes
 from lamina.testing.storages import Effect, Fault, FaultyStorage
 
-CALLS = 40  # more than a small backup makes; a fault that is never met changes nothing
+# As many as this small backup makes for certain; `run_with` fails if a planned fault was never met.
+CALLS = 40
+READS = {"get": 9, "get_range": 10}
 OLD = random.Random(1).randbytes(5 * CHUNK + 17)
 NEW = OLD[:CHUNK] + random.Random(2).randbytes(2 * CHUNK) + OLD[3 * CHUNK :]
 
@@ -26,15 +28,19 @@ def saved() -> SmallRepository:
 def run_with(saved: SmallRepository, *faults: Fault) -> tuple[SmallRepository, bool]:
     """A copy of *saved* after a backup of NEW through a storage that fails so, and whether that backup succeeded."""
     copied = saved.copy()
+    faulty = FaultyStorage(copied.storage, faults)
+    succeeded = False
     try:
-        repository = copied.open(storage=FaultyStorage(copied.storage, faults))
+        repository = copied.open(storage=faulty)
         try:
             back_up(repository, [NEW], copied.operation())
         finally:
             repository.close()
-        return copied, True
+        succeeded = True
     except (StorageError, Damaged):  # damage is what a spoilt answer looks like
-        return copied, False
+        pass
+    assert faulty.met, f"nothing failed: the backup made only {len(faulty.calls)} calls"
+    return copied, succeeded
 
 
 def check_nothing_lost(repository: SmallRepository) -> None:
@@ -48,14 +54,21 @@ def check_nothing_lost(repository: SmallRepository) -> None:
     assert repository.verify().problems == ()
 
 
-@pytest.mark.parametrize("effect", Effect)
+@pytest.mark.parametrize("effect", [Effect.REFUSED, Effect.UNACKNOWLEDGED])
 @pytest.mark.parametrize("nth", range(1, CALLS, 2))
 def test_one_call_that_fails(saved: SmallRepository, nth: int, effect: Effect):
     repository, _ = run_with(saved, Fault("any", nth, effect), Fault("any", nth + 1, effect))
     check_nothing_lost(repository)
 
 
-@pytest.mark.parametrize("nth", range(1, 9))
+@pytest.mark.parametrize("effect", [Effect.SHORTENED, Effect.FLIPPED])
+@pytest.mark.parametrize(("call", "nth"), [(call, nth) for call, count in READS.items() for nth in range(1, count + 1)])
+def test_one_answer_that_is_spoilt_and_spoilt_again(saved: SmallRepository, call: str, nth: int, effect: Effect):
+    repository, _ = run_with(saved, Fault(call, nth, effect), Fault(call, nth + 1, effect))
+    check_nothing_lost(repository)
+
+
+@pytest.mark.parametrize("nth", range(1, 7))
 @pytest.mark.parametrize("effect", [Effect.REFUSED, Effect.UNACKNOWLEDGED])
 def test_every_put_from_one_on_fails(saved: SmallRepository, nth: int, effect: Effect):
     """One or two data packs, by chance: the commit is the fifth or sixth put, and what comes after it only a remark."""
@@ -103,8 +116,10 @@ def test_a_listing_that_fails_is_never_an_empty_one(saved: SmallRepository, pref
 @pytest.mark.parametrize("effect", [Effect.SHORTENED, Effect.FLIPPED])
 def test_a_passing_read_fault_is_healed_by_reading_again(saved: SmallRepository, effect: Effect):
     copied = saved.copy()
-    repository = copied.open(storage=FaultyStorage(copied.storage, [Fault("get_range", 1, effect, prefix="data/")]))
+    faulty = FaultyStorage(copied.storage, [Fault("get_range", 1, effect, prefix="data/")])
+    repository = copied.open(storage=faulty)
     assert restore_bytes(repository, repository.find_snapshot("latest"), None, copied.operation()) == OLD
+    assert faulty.met == 1
     repository.close()
 
 

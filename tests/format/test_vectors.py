@@ -222,7 +222,7 @@ def test_a_directory_node(reader_repository):
     assert image == [b"disk.img", 2, 0o640, 1, 2, -5, 0, 1, 200000, 65536, 0]
     assert folder == [b"vm", 1, 0, 0, 0, 0, 1, 0, 0, 0, 0]
     assert zeros == [b"zeros", 2, 0, 0, 0, 0, -1, 1, 10, 65536, 1]
-    assert vector["links"] == b"\x02" + b"\x11" * 32 + b"\x03" + b"\x22" * 32
+    assert vector["links"] == b"\x02" + bytes(4) + b"\x11" * 32 + b"\x03" + bytes(4) + b"\x22" * 32
 
 
 @pytest.mark.parametrize("name", ["part_raw", "part_zstd"])

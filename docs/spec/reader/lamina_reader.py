@@ -245,7 +245,7 @@ class Repository:
         for entry in unpack(body):
             name, link = entry[0].decode("utf-8", "surrogateescape"), entry[6]
             need(name not in {"", ".", ".."} and not {"/", "\0"} & set(name), f"{name!r} cannot be a name")
-            chunk = links[link * 33 + 1 : link * 33 + 33] if link >= 0 else b""
+            chunk = links[link * 37 + 5 : link * 37 + 37] if link >= 0 else b""
             if entry[1] == 1:
                 yield from self.entries(chunk, f"{prefix}{name}/")
             else:

@@ -12,16 +12,16 @@ from lamina.engine.dry_run import CountingPutter
 from lamina.engine.hinting import are_hints_true
 from lamina.engine.images import ImageJob, ImageReader
 from lamina.engine.outcome import Difference
-from lamina.errors import Damaged, EntryMissing, LaminaError, NotPermitted, StorageError
+from lamina.errors import Damaged, EntryMissing, LaminaError, NotPermitted, Stopped, StorageError
 from lamina.filters.pipeline import compression_level
 from lamina.model.entries import Entry, EntryType, FixedContent
 from lamina.model.ids import SessionId
 from lamina.model.operation import Operation
 from lamina.model.process import Process
-from lamina.model.snapshots import Snapshot, Statistics, Trust
-from lamina.repository.records import SnapshotBody, to_us
+from lamina.model.snapshots import Role, Snapshot, Statistics, Trust
+from lamina.repository.manifests import heads
 from lamina.repository.repository import Repository
-from lamina.repository.sessions import Session
+from lamina.repository.sessions import Session, SnapshotFacts
 from lamina.repository.streams import ChunkPutter, FixedMap
 from lamina.repository.trees import get_entry, put_tree
 from lamina.repository.writer import EncodingOptions
@@ -87,7 +87,12 @@ def backup(
         coverage, snapshot = Coverage(VerifyMode.NONE), None
     else:
         snapshot = run.store()
-        coverage = run.verify(snapshot)
+        try:
+            coverage = run.verify(snapshot)
+        except (Stopped, StorageError) as error:
+            error.message += f"; snapshot {snapshot.hex()[:8]} was made, but not (wholly) compared with its source"
+            error.args = (error.message,)
+            raise
     return BackupReport(
         snapshot=snapshot,
         statistics=run.statistics(),
@@ -123,6 +128,8 @@ class _Run:
     stored: list[_Stored] = field(default_factory=list)
     untrusted: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    heal: bool = False  # some snapshot is doubtful: refer only to chunks that were just seen to be whole
+    is_clear: bool = True  # there is no doubt which snapshot hints refer to
     new: int = 0  # bytes
     put: int = 0  # bytes
 
@@ -137,8 +144,7 @@ class _Run:
         """Store everything and commit."""
         self.parent = self._find_parent()
         level = compression_level(self.options.compression)
-        distrusted = self.parent is not None and self.parent.trust is Trust.DISTRUSTED
-        encoding = EncodingOptions(level, check=self._must_check(), heal=distrusted)
+        encoding = EncodingOptions(level, check=self._must_check(), heal=self.heal)
         session = self.repository.begin(self.options.process, encoding, self.operation)
         try:
             self._rely_on_parent(session)
@@ -180,10 +186,14 @@ class _Run:
         )
 
     def _find_parent(self) -> Snapshot | None:
+        """The snapshot to compare with: the user's choice, or the newest of the name that is no other's parent."""
+        snapshots = self.repository.snapshots()
+        self.heal = any(one.is_doubtful for one in snapshots)
         if self.options.parent is not None:
             return self.options.parent
-        fitting = [one for one in self.repository.snapshots() if one.name == self.options.name]
-        return fitting[-1] if fitting else None
+        found = heads(snapshots, self.options.name)
+        self.is_clear = len(found) == 1 and found[0].started <= self.operation.clock.now()
+        return found[-1] if found else None
 
     def _rely_on_parent(self, session: Session) -> None:
         if self.parent is None:
@@ -219,7 +229,7 @@ class _Run:
         """The hints of an input, if there is a parent they can refer to and a sample does not contradict them."""
         if one.hints is None:
             return None
-        if self.parent is None or job.parent is None:
+        if self.parent is None or job.parent is None or not self.is_clear:
             self.notes.append(
                 f"the hints for {one.path} were not used, everything was read: {self._why_no_parent(one.path)}"
             )
@@ -235,13 +245,17 @@ class _Run:
         if self.parent is None:
             return "there is no snapshot of this name yet"
         who = f"snapshot {self.parent.short_id}"
-        if self.parent.trust is Trust.DISTRUSTED:
-            return f"{who} is distrusted"
+        if self.parent.is_doubtful:
+            return f"{who} is distrusted" if self.parent.trust is Trust.DISTRUSTED else f"{who} was never compared"
+        if not self.is_clear:
+            return (
+                f"it is not clear that {who} is the one they refer to (clocks, or runs at the same time): say --parent"
+            )
         return f"{who} has chunks of another size" if self._parent_content(path) else f"{who} has no such image"
 
     def _parent_map(self, path: str, chunk_size: int) -> FixedMap | None:
         """The same image in the parent, if its chunks may be referred to without a look."""
-        if self.parent is None or self.parent.trust is Trust.DISTRUSTED:
+        if self.parent is None or self.parent.is_doubtful:
             return None
         content = self._parent_content(path)
         if content is None or content.chunk_size != chunk_size:
@@ -279,22 +293,21 @@ class _Run:
             for stored in self.stored
         }
         root = put_tree(session.writer, entries)
-        session.writer.flush()
-        self.new, self.put = session.writer.counts.new, session.writer.counts.stored
-        done, options = self.statistics(), self.options
-        record = session.snapshot_record(
+        options = self.options
+        facts = SnapshotFacts(
             root=root,
-            size=done.size,
+            size=sum(stored.content.size for stored in self.stored),
+            read=sum(stored.job.read for stored in self.stored),
             partial=any(stored.job.unread for stored in self.stored),
             name=options.name,
+            host=options.host,
+            program=options.program,
+            paths=tuple(stored.input.path for stored in self.stored),
             tags=options.tags,
-            expires=to_us(options.expires) if options.expires else None,
+            expires=options.expires,
         )
-        paths = [stored.input.path.encode("utf-8", "surrogateescape") for stored in self.stored]
-        body = SnapshotBody(
-            options.name, options.host, paths, sorted(options.tags), done.read, done.new, options.program
-        )
-        session.commit(record, body)
+        session.commit(facts)
+        self.new, self.put = session.writer.counts.new, session.writer.counts.stored
 
     def _give_up(self, session: Session) -> None:
         """Leave what was uploaded where the next run finds it; what goes wrong here is not what went wrong first."""
@@ -305,8 +318,8 @@ class _Run:
 
     def _must_check(self) -> bool:
         """Chunks are decoded before they are stored, unless the whole run is compared afterwards anyway."""
-        if self.options.check_encoding:
-            return True
+        if self.options.check_encoding or self.repository.role is not Role.OWNER:
+            return True  # a writer cannot read content back: its comparison decodes nothing
         return not all(
             isinstance(one.source, ImageSource)
             and choose_mode(self.options.verify, one.source, hinted=one.hints is not None) is VerifyMode.FULL
@@ -342,7 +355,7 @@ class _Run:
             )
         try:
             self.repository.edit(self.repository.get_snapshot(session), trust=trust, note=note or None)
-        except StorageError as error:
+        except LaminaError as error:  # the snapshot is committed and stays, whatever became of the mark
             self.notes.append(f"the outcome of the comparison could not be recorded: {error.message}")
 
 

@@ -8,6 +8,7 @@ from lamina.model.entries import Buffer
 from lamina.model.ids import ChunkId
 from lamina.repository.blobs import Node
 from lamina.repository.format import BlobKind
+from lamina.repository.generations import read_generations
 from lamina.repository.repository import Repository
 
 
@@ -17,6 +18,7 @@ class CountingPutter:
     def __init__(self, repository: Repository) -> None:
         repository.reader()  # loads the index
         self._index = repository.index
+        self._index.condemned = read_generations(repository.storage, repository.access.control).condemned
         self._namer = repository.access.namer()
         self._slot = repository.access.reader_slot
         self._seen: set[ChunkId] = set()

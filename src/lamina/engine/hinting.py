@@ -12,8 +12,6 @@ from lamina.repository.streams import FANOUT, FixedMap, Slot
 from lamina.sources.hints import ChangedRanges, Claim
 from lamina.sources.source import ImageSource
 
-_CHANGED, _ZEROED = 1, 2
-
 
 def are_hints_true(
     source: ImageSource, job: ImageJob, hints: ChangedRanges, namer: ChunkNamer, operation: Operation
@@ -21,12 +19,11 @@ def are_hints_true(
     """Whether a sample of the positions that *hints* leave out is what the parent has, and of the zeroed ones zero."""
     assert job.parent is not None  # noqa: S101 - hints without a parent are not asked about
     size = job.chunker.size
-    claims = bytearray(job.chunker.count(job.size))  # a byte a position: millions of them fit into memory
-    for position, claim in hints.positions(job.size, size):
-        claims[position] = _CHANGED if claim is Claim.READ else _ZEROED
+    sample = dict.fromkeys(sample_positions(source, job.chunker))
+    claims = {position: claim for position, claim in hints.positions(job.size, size) if position in sample}
     buffer = memoryview(bytearray(size))
-    for position in sample_positions(source, job.chunker):
-        if claims[position] == _CHANGED:
+    for position in sample:
+        if claims.get(position) is Claim.READ:
             continue
         operation.check_stop()
         view = buffer[: job.chunker.length(position, job.size)]
@@ -35,7 +32,7 @@ def are_hints_true(
         except SourceUnreadable:
             continue  # says nothing about the hints; the backup itself will meet it if it has to
         job.read += got
-        claimed = _claimed(job.parent, position, len(view), zeroed=claims[position] == _ZEROED)
+        claimed = _claimed(job.parent, position, len(view), zeroed=position in claims)
         if not _is_as_claimed(view[:got], claimed, namer):
             return False
     return True

@@ -94,20 +94,30 @@ class Reachability:
                 wrong |= self._node(child, level - 1, min(under, chunks - number * under))
         return frozenset(wrong)
 
-    def _follow(self, kind: BlobKind, chunk: ChunkId) -> frozenset[str]:
-        """The same with links only."""
-        if kind is BlobKind.DATA:
-            return self._chunk(chunk)
-        if chunk not in self._links:
-            name = f"metadata chunk {chunk.hex()}"
-            wrong: set[str] = set()
-            try:
-                for child_kind, child in children(kind, self._reader.get_links(kind, chunk), name=name):
-                    wrong |= self._follow(child_kind, child)
-            except Damaged:
-                wrong.add(self._where(chunk))
-            self._links[chunk] = frozenset(wrong)
-        return self._links[chunk]
+    def _follow(self, kind: BlobKind, root: ChunkId) -> frozenset[str]:
+        """The same with links only, the deepest first: a hostile tree may be deeper than Python's stack."""
+        todo = [(kind, root)]
+        below: dict[ChunkId, list[tuple[BlobKind, ChunkId]] | None] = {}
+        while todo:
+            kind, chunk = todo[-1]
+            if chunk not in below:
+                below[chunk] = self._children(kind, chunk) if kind is not BlobKind.DATA else []
+                todo += [child for child in below[chunk] or () if child[1] not in self._links]
+                continue
+            todo.pop()
+            if chunk not in self._links:
+                found = below[chunk]
+                wrong = self._chunk(chunk) if kind is BlobKind.DATA or found is None else frozenset[str]()
+                self._links[chunk] = wrong.union(*(self._links[child] for _, child in found or ()))
+        return self._links[root]
+
+    def _children(self, kind: BlobKind, chunk: ChunkId) -> list[tuple[BlobKind, ChunkId]] | None:
+        """What a metadata chunk links to; None if it cannot be read."""
+        try:
+            links = self._reader.get_links(kind, chunk)
+            return list(children(kind, links, name=f"metadata chunk {chunk.hex()}"))
+        except Damaged:
+            return None
 
     def _chunk(self, chunk: ChunkId) -> frozenset[str]:
         """Empty if a chunk is whole in some pack."""

@@ -93,7 +93,8 @@ def plan_restore(
     as_file = len(found) == 1 and not is_directory
     items = []
     for name, entry in found:
-        place = target if as_file or target == "-" else os.path.join(target, os.path.relpath(name, below or "."))
+        inside = name.removeprefix(f"{below}/") if below else name
+        place = target if as_file or target == "-" else os.path.join(target, inside)
         assert entry.content is not None  # noqa: S101 - walk_tree yields files
         items.append(RestoreItem(name, entry.size, place, entry.content))
     return RestorePlan(snapshot, tuple(items))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,10 +12,11 @@ from functools import partial
 from lamina.engine.reachable import Reachability
 from lamina.engine.threads import each
 from lamina.errors import Damaged, FormatUnknown, ObjectMissing, ObjectTruncated, RecordForged
-from lamina.model.ids import ChunkId, PackId
+from lamina.model.ids import ChunkId, PackId, SessionId
 from lamina.model.operation import Operation
-from lamina.model.snapshots import Role
+from lamina.model.snapshots import Role, Snapshot
 from lamina.repository.format import BlobRow
+from lamina.repository.generations import buried_by
 from lamina.repository.inspection import Inspector, PackContent
 from lamina.repository.repository import Repository
 from lamina.repository.tables import Pack, place_mark
@@ -23,6 +24,7 @@ from lamina.storage.storage import StoredObject
 
 THREADS = 2  # each holds a whole pack
 _FAULTS = (Damaged, FormatUnknown, ObjectMissing, ObjectTruncated)
+_SAY_COMMITTED = ("attributes/", "removed/")  # records that are only ever written about a committed snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,7 @@ class _Run:
     read: int = 0
     chunks: int = 0
     snapshots: int = 0
+    committed: dict[str, str] = field(default_factory=dict)  # session → the record that says so
     bad_blobs: set[tuple[ChunkId, PackId]] = field(default_factory=set)  # that do not open
     good_packs: dict[PackId, int] = field(default_factory=dict)  # those that fit their names: sum of their rows' marks
 
@@ -94,13 +97,14 @@ class _Run:
         """Snapshots are listed first, then the index, then all objects: a backup that ends meanwhile is no damage."""
         inspector = Inspector(self.repository)
         snapshots = self.repository.snapshots(removed=True)
-        has_index = self._guard("index/", self.repository.reader)
+        has_index = self._guard("index/", self.repository.uncached_reader)
         found = sorted(self.repository.storage.objects(), key=lambda item: item.name)
         self.operation.progress.start("verify", sum(item.size for item in found))
         packs = [item for item in found if inspector.is_pack(item.name)]
         for item in found:
             if not inspector.is_pack(item.name):
                 self._check_object(inspector, item)
+        self._check_commits({item.name for item in found}, snapshots)
         with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as executor:
             for item, content in each(executor, lambda item: self._read_pack(inspector, item), packs, self.operation):
                 self._take_pack(item, content)
@@ -121,9 +125,20 @@ class _Run:
         self.read += item.size
         if not inspector.is_known(item.name):
             self.warnings.append(Problem(item.name, "does not belong to a repository; it was not looked at"))
-        else:
-            self._guard(item.name, lambda: inspector.check(item.name))
+        elif self._guard(item.name, lambda: inspector.check(item.name)) and item.name.startswith(_SAY_COMMITTED):
+            self.committed.setdefault(item.name.split("/")[1], item.name)
         self.operation.progress.advance(read=item.size)
+
+    def _check_commits(self, listed: set[str], snapshots: Sequence[Snapshot]) -> None:
+        """What other records say was committed must be there, unless a prune buried it."""
+        for snapshot in snapshots:
+            if snapshot.parent is not None:
+                self.committed.setdefault(snapshot.parent.hex(), f"snapshots/{snapshot.id.hex()}")
+        storage, control = self.repository.storage, self.repository.access.control
+        for session, witness in self.committed.items():
+            name = f"snapshots/{session}"
+            if name not in listed and buried_by(storage, control, SessionId(bytes.fromhex(session))) is None:
+                self.problems.append(Problem(name, f"is missing, and {witness} says that it was committed", (session,)))
 
     def _guard(self, name: str, check: Callable[[], object]) -> bool:
         """Whether *check* finds nothing wrong."""
@@ -171,11 +186,11 @@ class _Run:
                 self.problems.append(Problem(pack.name, "is missing, and the index says that it holds chunks"))
             elif pack.id in self.good_packs and self.good_packs[pack.id] != marks[pack.id]:
                 self._guard(pack.name, partial(self._compare_rows, inspector, pack))
+        names = {name.rpartition("/")[2]: name for name in listed}
         for pack_id, mark in self.good_packs.items():
             if pack_id not in indexed and mark:
                 what = "is in no index: a run that was stopped or is still going put it there; no snapshot needs it"
-                name = next(name for name in listed if name.endswith(pack_id.hex()))
-                self.warnings.append(Problem(name, what))
+                self.warnings.append(Problem(names[pack_id.hex()], what))
 
     def _compare_rows(self, inspector: Inspector, pack: Pack) -> None:
         """Find out what the index says of an intact pack that is not so. Raises: Damaged."""

@@ -56,11 +56,17 @@ class Snapshot:
     note: str = ""
     statistics: Statistics = Statistics()
     parent: SessionId | None = None
+    decoded: bool = True  # every chunk was decoded before it was stored; else only a comparison makes it trustworthy
     made_by: str = "owner"  # or the id of the writer's slot, as its signature shows
     trust: Trust = Trust.FRESH
     expires: datetime | None = None
     protected: bool = False
     removed: bool = False
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether nobody has yet seen its chunks decode, or somebody has seen that they do not."""
+        return self.trust is Trust.DISTRUSTED or (self.trust is Trust.FRESH and not self.decoded)
 
     @property
     def short_id(self) -> str:

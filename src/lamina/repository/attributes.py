@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lamina.crypto.certificates import Certificate
+from lamina.errors import RepositoryError
 from lamina.model.ids import SessionId
 from lamina.model.snapshots import Role, Trust
-from lamina.repository.control import ControlRecords, record_number
+from lamina.repository.control import LAST_NUMBER, ControlRecords, record_number
 from lamina.repository.format import Kind, session_name
 from lamina.repository.records import AttributesRecord, RemovalRecord, from_us
 from lamina.storage.storage import Storage
@@ -26,7 +27,7 @@ class Attributes:
     protected: bool = False
     tag_hashes: tuple[bytes, ...] = ()
     body: bytes = b""  # sealed tags and note; empty: those of the snapshot itself
-    number: int = 0  # of the newest record in the storage, believed or not
+    number: int = 0  # of the newest record that was believed; 0: none
 
 
 def fold_attributes(
@@ -51,17 +52,30 @@ def fold_attributes(
         )
         if signed.signer.role is not Role.WRITER:
             now = said
-        elif number == 1 and signed.signer.slot == writer.slot and set(said.tag_hashes) >= set(now.tag_hashes):
-            now = replace(now, trust=said.trust, tag_hashes=said.tag_hashes, body=said.body)
-    return replace(now, number=newest_number(names))
+        elif (
+            now.number == 0
+            and number == 1
+            and signed.signer.slot == writer.slot
+            and set(said.tag_hashes) >= set(now.tag_hashes)
+        ):
+            now = replace(now, trust=said.trust, tag_hashes=said.tag_hashes, body=said.body, number=number)
+    return now
 
 
-def is_removed(control: ControlRecords, names: Sequence[str], warn: Warn) -> bool:
-    """Whether the newest believed tombstone among *names* says removed. Raises: Damaged, StorageError."""
-    removed = False
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What the tombstones of one snapshot say."""
+
+    removed: bool = False
+    number: int = 0  # of the newest record that was believed; 0: none
+
+
+def fold_removals(control: ControlRecords, names: Sequence[str], warn: Warn) -> Removal:
+    """What the newest believed tombstone among *names* says. Raises: StorageError."""
+    now = Removal()
     for signed in control.numbered(names, Kind.REMOVAL, RemovalRecord, warn):
-        removed = signed.structure.removed
-    return removed
+        now = Removal(signed.structure.removed, record_number(signed.name) or 0)
+    return now
 
 
 def names_of(storage: Storage, folder: str, session: SessionId) -> list[str]:
@@ -69,12 +83,22 @@ def names_of(storage: Storage, folder: str, session: SessionId) -> list[str]:
     return [found.name for found in storage.objects(session_name(folder, session) + "/")]
 
 
-def write_removal(storage: Storage, control: ControlRecords, session: SessionId, *, removed: bool, time: int) -> None:
+def write_removal(
+    storage: Storage, control: ControlRecords, session: SessionId, record: RemovalRecord, warn: Warn
+) -> None:
     """Put the next tombstone (or its undoing). Raises: ObjectExists if another was faster."""
-    number = newest_number(names_of(storage, "removed", session)) + 1
-    control.write(Kind.REMOVAL, session_name("removed", session, number), RemovalRecord(removed, time))
+    names = names_of(storage, "removed", session)
+    name = next_name("removed", session, names, after=fold_removals(control, names, warn).number)
+    control.write(Kind.REMOVAL, name, record)
 
 
-def newest_number(names: Sequence[str]) -> int:
-    """The highest number in a numbered series; 0 if it is empty."""
-    return max((record_number(name) or 0 for name in names), default=0)
+def next_name(folder: str, session: SessionId, taken: Collection[str], *, after: int) -> str:
+    """The first free name behind the newest believed record: what nobody believes may not decide where a series goes on.
+
+    Raises: RepositoryError if the series is full.
+    """
+    for number in range(after + 1, LAST_NUMBER + 1):
+        name = session_name(folder, session, number)
+        if name not in taken:
+            return name
+    raise RepositoryError(f"no number is left under {session_name(folder, session)}")

@@ -47,6 +47,7 @@ class ChunkReader:
         self._namer = access.namer() if access.id_key is not None else None
         self._key_tables: OrderedDict[PackId, tuple[KeyEntry, ...]] = OrderedDict()
         self._checked: dict[PackId, Damaged | None] = {}  # packs whose bytes were compared with their name
+        self._looked_again = False
         self._lock = threading.Lock()
 
     def get_data(self, chunk: ChunkId) -> bytes:
@@ -134,7 +135,7 @@ class ChunkReader:
     def _place(self, chunk: ChunkId) -> ChunkPlace:
         place = next(self._index.places(chunk), None)
         if place is None:
-            self._index.load(self._access.storage, self._access.control)
+            self._look_again()
             place = next(self._index.places(chunk), None)
         if place is None:
             raise ChunkMissing(
@@ -142,6 +143,15 @@ class ChunkReader:
                 hint="run `lamina verify` for the whole picture",
             )
         return place
+
+    def _look_again(self) -> None:
+        """Load the index once more, from the storage alone: a prune may have moved chunks, a cache may be wrong."""
+        with self._lock:
+            if self._looked_again:
+                return
+            self._looked_again = True
+            self._index.ignore_cache()
+            self._index.load(self._access.storage, self._access.control)
 
     def _salvage(self, chunk: ChunkId) -> bytes:
         return self._anywhere(chunk, lambda place, blob: self._open_data(chunk, place, blob))
@@ -158,7 +168,7 @@ class ChunkReader:
                 except _FAULTS as error:
                     failure = error
             if attempt == 0 and isinstance(failure, ObjectMissing):
-                self._index.load(self._access.storage, self._access.control)
+                self._look_again()
         assert failure is not None  # noqa: S101 - _place found at least one place
         raise ChunkMissing(
             f"chunk {chunk.hex()} cannot be read: {failure.message}", hint="run `lamina verify` for the whole picture"

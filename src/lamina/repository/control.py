@@ -56,6 +56,7 @@ MAY_WRITE: dict[Kind, frozenset[Role]] = {  # threat model G5: who is believed f
     Kind.MANIFEST: _KEEPERS,
 }
 
+LAST_NUMBER = 99_999_999  # eight digits, so that names sort as their numbers do
 _NUMBERED = re.compile("(?:.*/|.*epoch-)([0-9]{8})")
 
 Structure = TypeVar("Structure", bound=msgspec.Struct)

@@ -6,11 +6,12 @@ delta whose session is undecided or committed. A false "new" costs space; a fals
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -36,10 +37,11 @@ _DELTA_NAME = re.compile(f"{_DELTAS}[0-9a-f]{{32}}-[0-9]{{8}}")
 class Index:
     """Answers where chunks lie. Look-ups from any thread; changes from one at a time."""
 
-    def __init__(self, cache: Path | None) -> None:
-        """*cache*: directory for tables that later runs use again; None: a temporary one."""
-        self._own = Path(tempfile.mkdtemp(prefix="lamina-index-"))  # mode 0700
-        self._cache = cache if cache is not None else self._own
+    def __init__(self, cache: Path | None, warn: Callable[[str], None]) -> None:
+        """*cache*: directory for tables that later runs use again; None: a temporary one. *warn*: told if it is of no use."""
+        self._warn = warn
+        self._cache = cache
+        self._temporary: Path | None = None
         self._tables: list[Table] = []
         self._spilled: list[Table] = []  # of this process's own session, which may still be aborted: never in the cache
         self._fresh: dict[ChunkId, ChunkPlace] = {}
@@ -88,24 +90,40 @@ class Index:
 
         A cache that cannot be used is done without. Raises: StorageError; Damaged if a manifest or segment is.
         """
-        try:
-            self._load(storage, control)
-        except OSError:
-            self._cache = self._own
+        if self._cache is not None:
             try:
-                self._load(storage, control)
+                _make_private(self._cache)
+                self._load(storage, control, self._cache)
             except OSError as error:
-                raise LaminaError(
-                    f"the index cannot be kept in {self._own}: {error.strerror}",
-                    hint="free some space there, or name another directory with TMPDIR",
-                ) from error
+                self._warn(f"the cache {self._cache} is of no use and done without: {error.strerror or error}")
+                self._cache = None
+            else:
+                return
+        try:
+            self._load(storage, control, self._directory())
+        except OSError as error:
+            raise LaminaError(
+                f"the index cannot be kept in {self._directory()}: {error.strerror}",
+                hint="free some space there, or name another directory with TMPDIR",
+            ) from error
 
-    def _load(self, storage: Storage, control: ControlRecords) -> None:
-        self._cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        loader = _Loader(storage, control, self._known_commits())
+    def ignore_cache(self) -> None:
+        """From the next `load` on, believe only what the storage itself says."""
+        self._cache = None
+
+    def _directory(self) -> Path:
+        """Where tables may lie: the cache, or a directory of this process."""
+        if self._cache is not None:
+            return self._cache
+        if self._temporary is None:
+            self._temporary = Path(tempfile.mkdtemp(prefix="lamina-index-"))  # mode 0700
+        return self._temporary
+
+    def _load(self, storage: Storage, control: ControlRecords, directory: Path) -> None:
+        loader = _Loader(storage, control, _known_commits(directory))
         missing = set(loader.names)
         tables: list[Table] = []
-        for path in sorted(self._cache.glob("*.table")):
+        for path in sorted(directory.glob("*.table")):
             table = self._open_cached(path, missing)
             if table is not None:
                 missing -= table.covers
@@ -113,10 +131,10 @@ class Index:
         for name in sorted(missing):
             record = loader.read(name)
             if record is not None:
-                tables.append(self._store(name, record))
-        self._tables = self._merged(tables, self._cache)  # look-ups under way go on with the old ones
+                tables.append(_store(directory, name, record))
+        self._tables = self._merged(tables, directory)  # look-ups under way go on with the old ones
         self._doubtful = loader.doubtful_packs()
-        self._remember(loader.committed)
+        _remember(directory, loader.committed)
 
     def forget_session(self) -> None:
         """Drop what an earlier session of this process added: it may have been aborted."""
@@ -125,7 +143,8 @@ class Index:
     def close(self) -> None:
         """Close every table; the cache stays."""
         self._tables = self._spilled = []
-        shutil.rmtree(self._own, ignore_errors=True)
+        if self._temporary is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
 
     def _open_cached(self, path: Path, missing: set[str]) -> Table | None:
         """The cached table at *path* if it is intact, all it covers counts and nothing of it is known; else it goes."""
@@ -139,34 +158,16 @@ class Index:
         path.unlink(missing_ok=True)
         return None
 
-    def _store(self, name: str, record: IndexRecord) -> Table:
-        packs = [Pack(PackId(pack.id), pack.size, pack.meta) for pack in record.packs]
-        count = len(record.rows) // ROW.size
-        return write_table(self._cache, _table_name([name]), [name], packs, [record.rows], count)
-
     def _merged(self, tables: list[Table], directory: Path) -> list[Table]:
         """*tables*, the smallest joined while there are too many; the new files lie in *directory*."""
         while len(tables) > MAX_TABLES:
             tables = sorted(tables, key=len)
             ready, tables = tables[:MAX_TABLES], tables[MAX_TABLES:]
-            names = {name for table in ready for name in table.covers} or {table.path.name for table in ready}
+            names = {name for table in ready for name in table.covers} or {os.urandom(8).hex()}
             tables.append(merge_tables(directory, _table_name(names), ready))
             for table in ready:
                 table.path.unlink(missing_ok=True)
         return tables
-
-    def _known_commits(self) -> set[SessionId]:
-        """Sessions seen committed before; a commit is for ever, so they need not be looked at again."""
-        try:
-            data = (self._cache / "committed").read_bytes()
-        except FileNotFoundError:
-            return set()
-        return {SessionId(data[i : i + 16]) for i in range(0, len(data) - 15, 16)}
-
-    def _remember(self, committed: set[SessionId]) -> None:
-        temporary = self._cache / f".committed-{os.urandom(4).hex()}"
-        temporary.write_bytes(b"".join(sorted(committed)))
-        temporary.replace(self._cache / "committed")
 
     def _spill(self) -> None:
         """Turn the dict of new chunks into a table of this process only."""
@@ -175,9 +176,39 @@ class Index:
         ordinal = {pack.id: number for number, pack in enumerate(packs)}
         rows = (ROW.pack(chunk, ordinal[p.pack], p.offset, p.stored_size, p.plain_size) for chunk, p in places)
         name = f"{os.urandom(8).hex()}.fresh"
-        table = write_table(self._own, name, [], packs, rows, len(places))
-        self._spilled = self._merged([*self._spilled, table], self._own)
+        table = write_table(self._directory(), name, [], packs, rows, len(places))
+        self._spilled = self._merged([*self._spilled, table], self._directory())
+        for table in self._spilled:
+            table.path.unlink(missing_ok=True)  # the map keeps it; a run that is killed leaves nothing
         self._fresh = {}
+
+
+def _make_private(cache: Path) -> None:
+    """Make the cache directory, or check that nobody else can write to it: a planted row could cost data. Raises: OSError."""
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = cache.stat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, "others than you can write to it")
+
+
+def _store(directory: Path, name: str, record: IndexRecord) -> Table:
+    packs = [Pack(PackId(pack.id), pack.size, pack.meta) for pack in record.packs]
+    return write_table(directory, _table_name([name]), [name], packs, [record.rows], len(record.rows) // ROW.size)
+
+
+def _known_commits(directory: Path) -> set[SessionId]:
+    """Sessions seen committed before; a commit is for ever, so they need not be looked at again."""
+    try:
+        data = (directory / "committed").read_bytes()
+    except FileNotFoundError:
+        return set()
+    return {SessionId(data[i : i + 16]) for i in range(0, len(data) - 15, 16)}
+
+
+def _remember(directory: Path, committed: set[SessionId]) -> None:
+    temporary = directory / f".committed-{os.urandom(4).hex()}"
+    temporary.write_bytes(b"".join(sorted(committed)))
+    temporary.replace(directory / "committed")
 
 
 class _Loader:
@@ -199,24 +230,26 @@ class _Loader:
         self.names.update(manifest.segments if manifest else ())
 
     def read(self, name: str) -> IndexRecord | None:
-        """One index record that counts; None for a delta that is damaged. Raises: Damaged for a segment."""
+        """One index record that counts; None for a delta that is damaged or not believed. Raises: Damaged for a segment."""
         if not name.startswith(_DELTAS):
             return read_segment(self._storage, self._control, name).structure
         try:
             signed = self._control.read(name, Kind.DELTA, IndexRecord)
             if signed.signer.slot != self._slot(delta_session(name)):
-                return _NOTHING  # somebody wrote it for another's session
+                return None  # somebody wrote it for another's session, or the start record is still to come
             check_index(signed.structure, name)
             return signed.structure
-        except RecordForged:
-            return _NOTHING
         except Damaged:
             return None
 
     def doubtful_packs(self) -> frozenset[PackId]:
         """The packs of sessions that may have been aborted, for all that can be read."""
         names = [name for name in self.names if name.startswith(_DELTAS) and delta_session(name) in self._doubtful]
-        return frozenset(PackId(pack.id) for name in names for pack in (self.read(name) or _NOTHING).packs)
+        return frozenset(PackId(pack.id) for name in names for pack in self._packs(name))
+
+    def _packs(self, name: str) -> Sequence[PackRow]:
+        record = self.read(name)
+        return record.packs if record is not None else ()
 
     def _decision(self, session: SessionId, decided: Collection[str]) -> Kind | None:
         """SNAPSHOT: committed; ABORT: given up; None: not decided yet, or unreadable."""
@@ -241,7 +274,6 @@ class _Loader:
 
 
 DECISIONS: dict[Kind, type[msgspec.Struct]] = {Kind.SNAPSHOT: SnapshotRecord, Kind.ABORT: AbortRecord}
-_NOTHING = IndexRecord([], b"")
 
 
 def newest_manifest(storage: Storage, control: ControlRecords) -> ManifestRecord | None:

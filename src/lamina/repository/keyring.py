@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -36,6 +36,7 @@ class Unlocked:
     owner_verify_key: bytes
     signer: Signer
     slot: SlotId | None  # None: opened with the recovery key
+    object: str  # the name of the slot's object; empty: none
     envelope_public: bytes  # that metadata keys are sealed to besides the repository's; empty for owners
 
 
@@ -66,15 +67,18 @@ class Keyring:
         self._repository = repository
         self._owner_verify_key = owner_verify_key
 
-    def unlock(self, credential: Secret) -> Unlocked:
-        """Open with a recovery key or a passphrase. Raises: WrongPassphrase, Damaged, StorageError."""
+    def unlock(self, credential: Secret, *, first: str = "") -> Unlocked:
+        """Open with a recovery key or a passphrase; *first*: the object to try first, for each costs a derivation.
+
+        Raises: WrongPassphrase, Damaged, StorageError.
+        """
         root = parse_recovery_key(credential)
         if root is not None:
             bundle = KeyBundle.from_root(root)
             self._check_owner(bundle.signing_key().public)
-            return self._unlocked(bundle, slot=None, record=None)
+            return self._unlocked(bundle, None)
         damage: Damaged | None = None
-        for name in self._names():
+        for name in sorted(self._names(), key=lambda name: name != first):
             try:
                 found = self._read(name)
                 bundle_record = self._unwrap(found.record, credential)
@@ -95,10 +99,13 @@ class Keyring:
             hint="check for a typing error; the recovery key works here too",
         )
 
-    def slots(self) -> Iterator[FoundSlot]:
-        """Every intact slot. Raises: Damaged."""
+    def slots(self, warn: Callable[[str], None]) -> Iterator[FoundSlot]:
+        """Every intact slot; *warn* is told of what is none, which must not keep an owner from its keys."""
         for name in self._names():
-            yield self._read(name)
+            try:
+                yield self._read(name)
+            except Damaged as error:
+                warn(error.message)
 
     def check(self, name: str) -> None:
         """Check one slot object as far as that goes without its passphrase. Raises: Damaged."""
@@ -124,7 +131,7 @@ class Keyring:
             raise UsageError(
                 "a recovery key has no passphrase to change", hint="lamina key add --role owner makes a slot with one"
             )
-        old = [found for found in self.slots() if found.record.slot == unlocked.slot]
+        old = [found for found in self.slots(_ignore) if found.record.slot == unlocked.slot]
         record = old[0].record
         face = _Face(unlocked.slot, record.certificate, record.envelope_public, record.label)
         self._put(unlocked.bundle, face, passphrase, now=now)
@@ -133,7 +140,7 @@ class Keyring:
 
     def remove(self, slot: bytes) -> None:
         """Delete every object of a slot."""
-        for found in list(self.slots()):
+        for found in list(self.slots(_ignore)):
             if found.record.slot == slot:
                 self._storage.delete(found.name)
 
@@ -202,19 +209,21 @@ class Keyring:
                 found.certificate.role, record.structure_key, record.id_key or None, record.chunker_key or None,
                 slot_secret=record.slot_secret,
             )  # fmt: skip
-        return self._unlocked(bundle, slot=SlotId(found.record.slot), record=found.record)
+        return self._unlocked(bundle, found)
 
-    def _unlocked(self, bundle: KeyBundle, *, slot: SlotId | None, record: SlotRecord | None) -> Unlocked:
+    def _unlocked(self, bundle: KeyBundle, found: FoundSlot | None) -> Unlocked:
         signing = bundle.signing_key()
         if bundle.root is not None:
             certificate = owner_certificate(signing.public).encode(self._repository, signing)
         else:
-            assert record is not None  # noqa: S101 - only owners open without a slot
-            certificate = record.certificate
+            assert found is not None  # noqa: S101 - only owners open without a slot
+            certificate = found.record.certificate
         signer_slot = certificate[:8]
         signer = Signer(certificate, signing, signer_slot, bundle.role)
-        public = record.envelope_public if record is not None else b""
-        return Unlocked(bundle, self._owner_verify_key, signer, slot, public)
+        if found is None:
+            return Unlocked(bundle, self._owner_verify_key, signer, None, "", b"")
+        slot, public = SlotId(found.record.slot), found.record.envelope_public
+        return Unlocked(bundle, self._owner_verify_key, signer, slot, found.name, public)
 
     def _check_owner(self, verify_key: bytes) -> None:
         if not same(verify_key, self._owner_verify_key):
@@ -240,3 +249,7 @@ class Keyring:
 
 def _with_wrapped(record: SlotRecord, wrapped: bytes) -> SlotRecord:
     return msgspec.structs.replace(record, wrapped=wrapped)
+
+
+def _ignore(_warning: str) -> None:
+    """What is no slot is of no concern here."""

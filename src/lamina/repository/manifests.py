@@ -6,6 +6,8 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
+from heapq import heappop, heappush
 
 from lamina.errors import (
     Damaged,
@@ -19,7 +21,7 @@ from lamina.errors import (
 from lamina.model.ids import SNAPSHOT_PREFIX_MIN, ChunkId, SessionId
 from lamina.model.snapshots import Role, Snapshot, Statistics, Trust
 from lamina.repository.access import Access
-from lamina.repository.attributes import Attributes, fold_attributes, is_removed, names_of, newest_number
+from lamina.repository.attributes import Attributes, fold_attributes, fold_removals, names_of, next_name
 from lamina.repository.control import Signed, seal_body, unseal_body
 from lamina.repository.format import Kind, session_name
 from lamina.repository.index import DECISIONS
@@ -69,7 +71,7 @@ class Manifests:
                 continue  # nobody who may says that this is a snapshot
             except Damaged as error:
                 self._warn(f"a snapshot is left out of the list, because {error.message}; `lamina verify` says more")
-        return sorted(found, key=lambda snapshot: (snapshot.started, snapshot.id))
+        return in_order(found)
 
     def find(self, text: str, *, removed: bool) -> Snapshot:
         """The snapshot that *text* names. Raises: SnapshotMissing, SnapshotAmbiguous, StorageError."""
@@ -123,8 +125,8 @@ class Manifests:
             tag_hashes = tuple(sorted(hash_name(access, tag) for tag in tags))
         expires = to_us(changed.expires) if changed.expires else None
         record = AttributesRecord(changed.trust.value, expires, changed.protected, list(tag_hashes))
-        number = newest_number(names) + 1
-        access.control.write(Kind.ATTRIBUTES, session_name("attributes", session, number), record, body)
+        name = next_name("attributes", session, names, after=found.attributes.number)
+        access.control.write(Kind.ATTRIBUTES, name, record, body)
         return changed
 
     def _check_may_edit(self, found: _Found, changed: Snapshot, now: Snapshot) -> None:
@@ -178,7 +180,7 @@ class Manifests:
         return _Found(
             snapshot,
             fold_attributes(control, attributes, signed.signer, first, self._warn),
-            is_removed(control, removals, self._warn),
+            fold_removals(control, removals, self._warn).removed,
         )
 
     def _describe(self, found: _Found) -> Snapshot:
@@ -193,6 +195,7 @@ class Manifests:
             partial=record.partial,
             readable=False,
             parent=SessionId(record.parent) if record.parent else None,
+            decoded=record.decoded,
             made_by="owner" if signer.role is Role.OWNER else signer.slot.hex(),
             statistics=Statistics(size=record.size, stored=record.stored),
             trust=attributes.trust,
@@ -220,6 +223,32 @@ class Manifests:
             note=note,
             statistics=Statistics(snapshot.size, body.read, body.new, snapshot.statistics.stored),
         )
+
+
+def in_order(snapshots: Iterable[Snapshot]) -> list[Snapshot]:
+    """Oldest first, by the clocks of those who made them; but none before its parent, whatever a clock said."""
+    left = {snapshot.id: snapshot for snapshot in snapshots}
+    children: defaultdict[SessionId, list[Snapshot]] = defaultdict(list)
+    ready: list[tuple[datetime, SessionId]] = []
+    for snapshot in left.values():
+        if snapshot.parent is not None and snapshot.parent in left and snapshot.parent != snapshot.id:
+            children[snapshot.parent].append(snapshot)
+        else:
+            heappush(ready, (snapshot.started, snapshot.id))
+    ordered: list[Snapshot] = []
+    while ready:
+        snapshot = left.pop(heappop(ready)[1])
+        ordered.append(snapshot)
+        for child in children[snapshot.id]:
+            heappush(ready, (child.started, child.id))
+    return ordered + sorted(left.values(), key=lambda one: (one.started, one.id))  # liars in a circle
+
+
+def heads(snapshots: Sequence[Snapshot], name: str) -> list[Snapshot]:
+    """The snapshots of *name* that are no other's parent, in order: one, unless runs were at work at the same time."""
+    named = [snapshot for snapshot in snapshots if snapshot.name == name]
+    parents = {snapshot.parent for snapshot in named}
+    return [snapshot for snapshot in named if snapshot.id not in parents]
 
 
 def _latest(snapshots: Sequence[Snapshot], name: str | None, back: int, text: str) -> Snapshot:

@@ -129,6 +129,7 @@ class SnapshotRecord(_Record, frozen=True):
     protected: bool
     parent: bytes  # empty: none
     keys: KeyEntry  # the metadata key
+    decoded: bool  # every chunk of this run was decoded and compared before it was stored
 
 
 class SnapshotBody(_Record, frozen=True):

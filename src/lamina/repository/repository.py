@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from lamina.repository.generations import buried_by
 from lamina.repository.index import Index
 from lamina.repository.keyring import Keyring, Unlocked
 from lamina.repository.manifests import Manifests, check_not_protected
-from lamina.repository.records import EpochRecord, FormatRecord, from_us, to_us
+from lamina.repository.records import EpochRecord, FormatRecord, RemovalRecord, from_us, to_us
 from lamina.repository.session_keys import KeyOpener
 from lamina.repository.sessions import Parent, Session, begin_session
 from lamina.repository.writer import EncodingOptions
@@ -59,7 +60,7 @@ class Repository:
 
     def __init__(self, access: Access, keyring: Keyring, unlocked: Unlocked, operation: Operation) -> None:
         self.access = access
-        self.index = Index(access.cache)
+        self.index = Index(access.cache, operation.progress.message)
         self._keyring = keyring
         self._unlocked = unlocked
         self._operation = operation
@@ -121,7 +122,9 @@ class Repository:
                 f"there is no repository at {storage.address}", hint="`lamina init` makes one; or check the address"
             ) from error
         keyring = Keyring(storage, birth.repository, birth.owner_verify_key)
-        unlocked = keyring.unlock(credential)
+        memory = cache / birth.repository.hex() / "slot" if cache is not None else None
+        unlocked = keyring.unlock(credential, first=_recall(memory))
+        _remember(memory, unlocked.object)
         birth.check(unlocked.bundle.structure_key)
         access = _open_access(storage, birth.repository, unlocked, cache)
         return Repository(access, keyring, unlocked, operation)
@@ -143,6 +146,12 @@ class Repository:
             self.index.load(self.access.storage, self.access.control)
             self._reader = ChunkReader(self.access, self.index)
         return self._reader
+
+    def uncached_reader(self) -> ChunkReader:
+        """The same, believing only what the storage itself says. Raises: StorageError, Damaged."""
+        self.index.ignore_cache()
+        self._reader = None
+        return self.reader()
 
     def snapshots(self, *, removed: bool = False) -> list[Snapshot]:
         """Every snapshot, oldest first; with *removed* also those forgotten and not yet pruned."""
@@ -177,14 +186,12 @@ class Repository:
         """Mark a snapshot as removed; its space stays until a prune. Raises: NotPermitted, UsageError."""
         self._check_keeper("forget snapshots")
         check_not_protected(snapshot)
-        now = to_us(self._operation.clock.now())
-        write_removal(self.access.storage, self.access.control, snapshot.id, removed=True, time=now)
+        self._put_removal(snapshot, removed=True)
 
     def unforget(self, snapshot: Snapshot) -> Snapshot:
         """Take a `forget` back. Raises: NotPermitted; RepositoryError if a prune was faster."""
         self._check_keeper("bring snapshots back")
-        now = to_us(self._operation.clock.now())
-        write_removal(self.access.storage, self.access.control, snapshot.id, removed=False, time=now)
+        self._put_removal(snapshot, removed=False)
         number = buried_by(self.access.storage, self.access.control, snapshot.id)
         if number is not None:
             raise RepositoryError(
@@ -203,7 +210,9 @@ class Repository:
                 from_us(found.record.created),
                 current=found.record.slot == self._unlocked.slot,
             )
-            for found in self._keyring.slots()  # a changed passphrase may have left two objects of one slot
+            for found in self._keyring.slots(
+                self._operation.progress.message
+            )  # a changed passphrase may have left two objects of one slot
         }
         return sorted(slots.values(), key=lambda slot: slot.created)
 
@@ -246,6 +255,10 @@ class Repository:
         """Give back what was opened; the storage too."""
         self.index.close()
         self.access.storage.close()
+
+    def _put_removal(self, snapshot: Snapshot, *, removed: bool) -> None:
+        record = RemovalRecord(removed, to_us(self._operation.clock.now()))
+        write_removal(self.access.storage, self.access.control, snapshot.id, record, self._operation.progress.message)
 
     def _check_owner(self, what: str) -> None:
         if self.role is not Role.OWNER:
@@ -290,6 +303,22 @@ def _open_access(storage: Storage, repository: RepositoryId, unlocked: Unlocked,
         own_slot=own_slot,
         cache=cache / repository.hex() if cache is not None else None,
     )
+
+
+def _recall(memory: Path | None) -> str:
+    """The slot that opened last time; a cache that cannot be read costs only time."""
+    try:
+        return memory.read_text("ascii", "replace") if memory is not None else ""
+    except OSError:
+        return ""
+
+
+def _remember(memory: Path | None, slot: str) -> None:
+    if memory is None or not slot or _recall(memory) == slot:
+        return
+    with suppress(OSError):
+        memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        memory.write_text(slot, "ascii")
 
 
 def _newest(storage: Storage, control: ControlRecords, prefix: str, kind: Kind, record: type[Any]) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 
 from lamina.crypto.hashing import derive, keyed_hash
 from lamina.errors import ChunkMissing, ObjectExists, ObjectMissing, SessionAborted
@@ -38,6 +39,22 @@ class Parent:
     session: SessionId
     root: ChunkId
     still_there: Callable[[], bool]  # whether it is committed and not removed, read from the storage now
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotFacts:
+    """What a backup knows of the snapshot it commits; the session knows the rest."""
+
+    root: ChunkId
+    size: int  # bytes of all sources
+    read: int  # bytes
+    partial: bool
+    name: str
+    host: str
+    program: str
+    paths: tuple[str, ...]
+    tags: frozenset[str]
+    expires: datetime | None
 
 
 class Session:
@@ -95,7 +112,7 @@ class Session:
         self.index.condemned = generations.condemned
         for parent in self.parents:
             if not parent.still_there():
-                self._use_all(BlobKind.DIRECTORY, parent.root, set())
+                self._use_all(parent.root)
         seen: set[ChunkId] = set()
         for chunk in self.writer.used():
             if chunk not in seen and self.index.find(chunk) is None:
@@ -107,7 +124,7 @@ class Session:
         self._access.control.write(Kind.CAUGHT_UP, name, CaughtUpRecord(generations.newest))
         self._caught_up = generations.newest
 
-    def commit(self, record: SnapshotRecord, body: SnapshotBody) -> None:
+    def commit(self, facts: SnapshotFacts) -> None:
         """Make the snapshot: everything it needs first, then the one object that decides.
 
         Raises: SessionAborted if a prune gave this session up; StorageError.
@@ -115,32 +132,11 @@ class Session:
         self.writer.flush()
         self._publish()
         self.catch_up()
-        sealed = seal_body(self.writer.keys.metadata, self.id, body, self._access.repository)
         name = session_name("snapshots", self.id)
         try:
-            self._access.control.write(Kind.SNAPSHOT, name, record, sealed)
+            self._access.control.write(Kind.SNAPSHOT, name, self._record(facts), self._body(facts))
         except ObjectExists as error:
             raise self._explain_loss(name) from error
-
-    def snapshot_record(
-        self, *, root: ChunkId, size: int, partial: bool, name: str, tags: frozenset[str], expires: int | None
-    ) -> SnapshotRecord:
-        """The record to commit, with what the session itself knows."""
-        return SnapshotRecord(
-            started=to_us(self.started),
-            finished=to_us(self._operation.clock.now()),
-            generation=self._caught_up,
-            root=root,
-            size=size,
-            stored=self.writer.counts.stored,
-            partial=partial,
-            name_hash=hash_name(self._access, name),
-            tag_hashes=sorted(hash_name(self._access, tag) for tag in tags),
-            expires=expires,
-            protected=False,
-            parent=self.parents[0].session if self.parents else b"",
-            keys=self.writer.keys.metadata_entry,
-        )
 
     def close(self) -> None:
         """Let go of threads and files. A session that did not commit stays undecided; the next run uses its chunks."""
@@ -151,11 +147,42 @@ class Session:
         self.writer.finish_uploads()
         self._publish()
 
+    def _record(self, facts: SnapshotFacts) -> SnapshotRecord:
+        """What everybody may know of the snapshot."""
+        return SnapshotRecord(
+            started=to_us(self.started),
+            finished=to_us(self._operation.clock.now()),
+            generation=self._caught_up,
+            root=facts.root,
+            size=facts.size,
+            stored=self.writer.counts.stored,
+            partial=facts.partial,
+            name_hash=hash_name(self._access, facts.name),
+            tag_hashes=sorted(hash_name(self._access, tag) for tag in facts.tags),
+            expires=to_us(facts.expires) if facts.expires else None,
+            protected=False,
+            parent=self.parents[0].session if self.parents else b"",
+            keys=self.writer.keys.metadata_entry,
+            decoded=self.writer.checks,
+        )
+
+    def _body(self, facts: SnapshotFacts) -> bytes:
+        """What only its owner and its writer may know, sealed."""
+        paths = [path.encode("utf-8", "surrogateescape") for path in facts.paths]
+        new = self.writer.counts.new
+        body = SnapshotBody(facts.name, facts.host, paths, sorted(facts.tags), facts.read, new, facts.program)
+        return seal_body(self.writer.keys.metadata, self.id, body, self._access.repository)
+
     def _publish(self) -> None:
         packs = self.writer.take_stored()
-        if packs:
+        if not packs:
+            return
+        try:
             self._access.control.write(Kind.DELTA, delta_name(self.id, self._deltas), encode_index(packs))
-            self._deltas += 1
+        except BaseException:
+            self.writer.give_back(packs)
+            raise
+        self._deltas += 1
 
     def _rescue(self, chunk: ChunkId) -> None:
         place = next(self.index.places(chunk), None)
@@ -166,15 +193,17 @@ class Session:
             )
         self.writer.copy(self.reader, place)
 
-    def _use_all(self, kind: BlobKind, chunk: ChunkId, seen: set[ChunkId]) -> None:
-        """Treat everything under a metadata chunk as used: its snapshot no longer protects it."""
-        self.writer.use(chunk)
-        if kind is BlobKind.DATA or chunk in seen:
-            return
-        seen.add(chunk)
-        links = self.reader.get_links(kind, chunk)
-        for child_kind, child in children(kind, links, name=f"metadata chunk {chunk.hex()}"):
-            self._use_all(child_kind, child, seen)
+    def _use_all(self, root: ChunkId) -> None:
+        """Treat everything under a snapshot's root as used: the snapshot no longer protects it."""
+        todo: list[tuple[BlobKind, ChunkId]] = [(BlobKind.DIRECTORY, root)]
+        seen: set[ChunkId] = set()
+        while todo:
+            kind, chunk = todo.pop()
+            self.writer.use(chunk)
+            if kind is not BlobKind.DATA and chunk not in seen:
+                seen.add(chunk)
+                links = self.reader.get_links(kind, chunk)
+                todo += children(kind, links, name=f"metadata chunk {chunk.hex()}")
 
     def _check_undecided(self) -> None:
         name = session_name("snapshots", self.id)

@@ -12,8 +12,10 @@ import os
 import struct
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 from blake3 import blake3
@@ -64,11 +66,11 @@ def place_mark(chunk: bytes, offset: int, stored_size: int, plain_size: int) -> 
 class Table:
     """One sorted table, open for look-ups from any number of threads."""
 
-    def __init__(self, path: Path) -> None:
-        """Map *path* and check it. Raises: ValueError if it is no intact table, OSError."""
+    def __init__(self, path: Path, file: BinaryIO | None = None) -> None:
+        """Map *path* (or *file*, if it is open already) and check it. Raises: ValueError if it is no intact table, OSError."""
         self.path = path
-        with path.open("rb") as file:
-            self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        with nullcontext(file) if file is not None else path.open("rb") as opened:
+            self._map = mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ)
         view = memoryview(self._map)
         if len(view) < _HEAD.size + _HASH_SIZE or blake3(view[:-_HASH_SIZE]).digest() != view[-_HASH_SIZE:]:
             raise ValueError(f"{path} is not an intact table")
@@ -146,7 +148,7 @@ def write_table(
     encoded_covers = msgspec.msgpack.encode(sorted(covers))
     descriptor, temporary = tempfile.mkstemp(prefix=".new-", dir=directory)
     try:
-        with os.fdopen(descriptor, "wb", buffering=1 << 20) as file:
+        with os.fdopen(descriptor, "w+b", buffering=1 << 20) as file:
 
             def write(data: bytes) -> None:
                 hasher.update(data)
@@ -158,12 +160,13 @@ def write_table(
             for row in rows:
                 write(row)
             file.write(hasher.digest())
-        path = directory / name
-        Path(temporary).replace(path)
+            file.flush()
+            table = Table(directory / name, file)  # mapped before it has a name that another process may remove
+        Path(temporary).replace(table.path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    return Table(path)
+    return table
 
 
 def merge_tables(directory: Path, name: str, tables: Sequence[Table]) -> Table:

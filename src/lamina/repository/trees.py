@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
+import posixpath
 import struct
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import msgspec
 
-from lamina.errors import Damaged, EntryMissing, UsageError
+from lamina.errors import Damaged, EntryMissing, FormatUnknown, UsageError
 from lamina.model.entries import Entry, EntryType, FixedContent, Metadata, Position
 from lamina.model.ids import ChunkId
 from lamina.repository.blobs import Node
 from lamina.repository.chunks import ChunkReader
-from lamina.repository.format import BlobKind, decode_record
+from lamina.repository.format import BlobKind, decode_blob_kind, decode_record
 from lamina.repository.streams import ChunkPutter, check_content, decode_fixed_node, tree_depth
 
-_LINK = struct.Struct("<B32s")  # kind of the chunk, its id
+_LINK = struct.Struct("<BI32s")  # kind of the chunk, how many bytes of it are used (0: all), its id
 _FIXED = 1  # form of a stream: cut at fixed places
 
 
@@ -36,29 +37,48 @@ class _EntryRecord(msgspec.Struct, array_like=True, frozen=True):
 
 
 def put_tree(writer: ChunkPutter, entries: Mapping[str, Entry]) -> ChunkId:
-    """Store entries by path as nested directories; returns the root's id."""
-    children: dict[str, dict[str, Entry]] = {}
-    here: list[Entry] = []
+    """Store entries by path as nested directories, the deepest first; returns the root's id."""
+    below: defaultdict[str, list[Entry]] = defaultdict(list, {"": []})
     for path, entry in entries.items():
-        first, _, rest = path.partition("/")
-        if rest:
-            children.setdefault(first, {})[rest] = entry
-        else:
-            here.append(entry)
-    _check_names([*(entry.name for entry in here), *(os.fsencode(name) for name in children)])
-    for name, below in children.items():
-        here.append(Entry(name.encode("utf-8", "surrogateescape"), EntryType.DIRECTORY, child=put_tree(writer, below)))
-    return writer.put_node(BlobKind.DIRECTORY, encode_directory(sorted(here, key=lambda entry: entry.name)))
+        below[posixpath.dirname(path)].append(entry)
+        for parent in _parents(path):
+            below[parent]  # a directory in its own right, even if it only holds directories
+    for path in sorted(below, key=lambda path: path.count("/"), reverse=True):
+        if path:
+            child = _put_directory(writer, below.pop(path))
+            name = posixpath.basename(path).encode("utf-8", "surrogateescape")
+            below[posixpath.dirname(path)].append(Entry(name, EntryType.DIRECTORY, child=child))
+    return _put_directory(writer, below[""])
+
+
+def _parents(path: str) -> Iterator[str]:
+    while path := posixpath.dirname(path):
+        yield path
+
+
+def _put_directory(writer: ChunkPutter, entries: Sequence[Entry]) -> ChunkId:
+    _check_names([entry.name for entry in entries])
+    return writer.put_node(BlobKind.DIRECTORY, encode_directory(sorted(entries, key=lambda entry: entry.name)))
 
 
 def walk_tree(reader: ChunkReader, root: ChunkId, prefix: str = "") -> Iterator[tuple[str, Entry]]:
-    """Every file below *root* with its path. Raises: Damaged, ChunkMissing, NotPermitted."""
-    for entry in read_directory(reader, root):
-        path = prefix + entry.name.decode("utf-8", "surrogateescape")
-        if entry.child is not None:
-            yield from walk_tree(reader, entry.child, path + "/")
-        else:
+    """Every file below *root* with its path, in order. Raises: Damaged, ChunkMissing, NotPermitted."""
+    todo = [iter([(prefix, Entry(b"", EntryType.DIRECTORY, child=root))])]  # a stack: trees may be deeper than Python's
+    while todo:
+        found = next(todo[-1], None)
+        if found is None:
+            todo.pop()
+            continue
+        path, entry = found
+        if entry.child is None:
             yield path, entry
+        else:
+            todo.append(iter(_children(reader, entry.child, path)))
+
+
+def _children(reader: ChunkReader, chunk: ChunkId, path: str) -> list[tuple[str, Entry]]:
+    start = f"{path}/" if path and not path.endswith("/") else path
+    return [(start + entry.name.decode("utf-8", "surrogateescape"), entry) for entry in read_directory(reader, chunk)]
 
 
 def get_entry(reader: ChunkReader, root: ChunkId, path: str) -> Entry:
@@ -89,7 +109,7 @@ def encode_directory(entries: Sequence[Entry]) -> Node:
         target = _link(entry)
         if target is not None:
             link = len(links)
-            links.append(_LINK.pack(*target))
+            links.append(_LINK.pack(target[0], 0, target[1]))
         records.append(_encode_entry(entry, link))
     return Node(b"".join(links), msgspec.msgpack.encode(records))
 
@@ -109,10 +129,7 @@ def decode_links(links: bytes, *, name: str) -> list[tuple[BlobKind, bytes]]:
     """What a directory node refers to. Raises: Damaged."""
     if len(links) % _LINK.size:
         raise Damaged(f"{name} holds no whole number of links")
-    try:
-        return [(BlobKind(kind), chunk) for kind, chunk in _LINK.iter_unpack(links)]
-    except ValueError as error:
-        raise Damaged(f"{name} links to something unknown: {error}") from error
+    return [(decode_blob_kind(kind, name=name), chunk) for kind, _, chunk in _LINK.iter_unpack(links)]
 
 
 def children(kind: BlobKind, links: bytes, *, name: str) -> Iterator[tuple[BlobKind, ChunkId]]:
@@ -160,16 +177,16 @@ def _check_names(names: Sequence[bytes]) -> None:
 def _decode_entry(record: _EntryRecord, links: Sequence[tuple[BlobKind, bytes]]) -> Entry:
     target = links[record.link] if record.link >= 0 else None
     metadata = Metadata(record.mode, record.uid, record.gid, record.mtime_ns)
+    if record.type not in tuple(EntryType) or (record.type == EntryType.FILE and record.form != _FIXED):
+        raise FormatUnknown(f"{record.name!r} is of a kind that this Lamina does not know", hint="upgrade Lamina")
     entry = Entry(record.name, EntryType(record.type), metadata)
     if entry.type is EntryType.DIRECTORY:
         entry = replace(entry, child=ChunkId(target[1]) if target else None)
-    elif record.form == _FIXED:
+    else:
         chunk = ChunkId(target[1]) if target else None
         content = FixedContent(record.size, record.chunk_size, Position(record.position), chunk)
         check_content(content)
         entry = replace(entry, content=content)
-    else:
-        raise ValueError(f"a stream of the unknown form {record.form}")
     if _link(entry) != target or (entry.type is EntryType.DIRECTORY and target is None):
         raise ValueError(f"{record.name!r} links to something else than its kind needs")
     return entry

@@ -8,7 +8,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from lamina.errors import Damaged
 from lamina.model.entries import Buffer
@@ -45,11 +45,7 @@ class Counts:
     stored: int = 0  # bytes put into the storage
 
 
-@dataclass(slots=True)
-class _Stored:
-    """Packs that are stored and in no delta yet."""
-
-    packs: list[tuple[PackRow, list[BlobRow]]] = field(default_factory=list)
+StoredPack = tuple[PackRow, list[BlobRow]]
 
 
 class ChunkWriter:
@@ -71,11 +67,16 @@ class ChunkWriter:
         self._claimed: set[ChunkId] = set()  # sealed or being sealed by us, and not yet in the index
         self._data: list[PackWriter] = [self._new_pack(meta=False) for _ in range(OPEN_PACKS)]
         self._meta = self._new_pack(meta=True)
-        self._stored = _Stored()
+        self._stored: list[StoredPack] = []  # in no delta yet
         self._executor = ThreadPoolExecutor(UPLOADS, thread_name_prefix="store")
         self._slots = threading.BoundedSemaphore(UPLOADS + 1)
         self._uploads: list[Future[None]] = []
         self._used = tempfile.TemporaryFile(prefix="lamina-used-")  # noqa: SIM115 - ids we refer to and did not write
+
+    @property
+    def checks(self) -> bool:
+        """Whether every data chunk is decoded and compared before it is stored."""
+        return self._options.check
 
     def data_id(self, content: Buffer) -> ChunkId:
         """The id that *content* has or would have."""
@@ -90,6 +91,7 @@ class ChunkWriter:
         if self._options.check:
             self._check_data(sealed, content)
         self._add(sealed, self.keys.content_entry)
+        self._count_new(sealed)
         return True
 
     def put_node(self, kind: BlobKind, node: Node) -> ChunkId:
@@ -99,6 +101,7 @@ class ChunkWriter:
             sealed = self._access.sealer.seal_node(kind, chunk, node, session_key=self.keys.metadata)
             self._check_node(sealed, node)
             self._add(sealed, self.keys.metadata_entry)
+            self._count_new(sealed)
         return chunk
 
     def copy(self, reader: ChunkReader, place: ChunkPlace) -> None:
@@ -139,11 +142,16 @@ class ChunkWriter:
         """Wait until nothing is being stored any more; what failed is known to whoever stored it."""
         wait(self._uploads)
 
-    def take_stored(self) -> list[tuple[PackRow, list[BlobRow]]]:
+    def take_stored(self) -> list[StoredPack]:
         """The packs stored since the last call, for an index delta."""
         with self._lock:
-            packs, self._stored.packs = self._stored.packs, []
+            packs, self._stored = self._stored, []
         return packs
+
+    def give_back(self, packs: list[StoredPack]) -> None:
+        """Take back what could not be put into a delta."""
+        with self._lock:
+            self._stored = [*packs, *self._stored]
 
     def close(self) -> None:
         """Let go of threads and files; packs that are not stored are given up."""
@@ -164,25 +172,27 @@ class ChunkWriter:
         return False
 
     def _add(self, sealed: SealedBlob, entry: KeyEntry) -> None:
-        """Put a blob into an open pack; store the pack if it is full now."""
+        """Put a blob into an open pack; a pack that it would make too large (or that has no room for its key) is stored first.
+
+        First, not after: a pack never grows by a whole large chunk beyond its target, and memory stays bounded.
+        """
         meta = sealed.header.kind is not BlobKind.DATA
+        target = self._access.format.meta_pack if meta else self._access.format.data_pack
+        full: PackWriter | None = None
         with self._lock:
             slot = secrets.randbelow(OPEN_PACKS)
             pack = self._meta if meta else self._data[slot]
-            full: list[PackWriter] = []
             number = pack.find_key(entry)
-            if number is None:  # the key table is full: only verbatim copies bring foreign keys
-                full.append(pack)
-                pack = self._replace(slot, meta=meta)
+            if number is None or (len(pack) and pack.size + sealed.header.stored_size > target):
+                full, pack = pack, self._replace(slot, meta=meta)
                 number = pack.find_key(entry) or 0
             pack.add(replace(sealed.header, key=number), sealed.links, sealed.body, plain_size=sealed.plain_size)
+        if full is not None:
+            self._upload(full)
+
+    def _count_new(self, sealed: SealedBlob) -> None:
+        with self._lock:
             self.counts.new += sealed.plain_size
-            target = self._access.format.meta_pack if meta else self._access.format.data_pack
-            if pack.size >= target:
-                full.append(pack)
-                self._replace(slot, meta=meta)
-        for pack in full:
-            self._upload(pack)
 
     def _replace(self, slot: int, *, meta: bool) -> PackWriter:
         pack = self._new_pack(meta=meta)
@@ -220,7 +230,7 @@ class ChunkWriter:
         with self._lock:
             self._index.add(pack)
             self._claimed.difference_update(row.id for row in pack.rows)
-            self._stored.packs.append((PackRow(pack.id, pack.size, pack.meta, 0), list(pack.rows)))
+            self._stored.append((PackRow(pack.id, pack.size, pack.meta, 0), list(pack.rows)))
             self.counts.stored += pack.size
 
     def _check_data(self, sealed: SealedBlob, content: Buffer) -> None:

@@ -60,7 +60,7 @@ def test_an_empty_place_is_no_repository():
 def test_one_damaged_slot_does_not_keep_others_from_opening():
     damaged = SmallRepository()
     repository = damaged.open()
-    name = next(found.name for found in repository._keyring.slots() if found.record.label == "writer")
+    name = next(found.name for found in repository._keyring.slots(print) if found.record.label == "writer")
     repository.close()
     flip_bit(damaged.storage, name, 300)
     assert unlock(damaged, "owner") is Role.OWNER

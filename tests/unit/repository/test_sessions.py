@@ -17,10 +17,9 @@ from lamina.repository.records import (
     AbortRecord,
     GenerationClosedRecord,
     GenerationOpenRecord,
-    SnapshotBody,
 )
 from lamina.repository.repository import Repository
-from lamina.repository.sessions import START_TRIES, Session
+from lamina.repository.sessions import START_TRIES, Session, SnapshotFacts
 from lamina.repository.trees import put_tree
 from lamina.repository.writer import EncodingOptions
 from lamina.storage.storage import Storage
@@ -75,8 +74,7 @@ def put(session: Session, content: bytes) -> tuple[ChunkId, bool]:
 
 def commit(session: Session) -> None:
     root = put_tree(session.writer, {})
-    record = session.snapshot_record(root=root, size=0, partial=False, name="s", tags=frozenset(), expires=None)
-    session.commit(record, SnapshotBody("s", "", [], [], 0, 0, ""))
+    session.commit(SnapshotFacts(root, 0, 0, False, "s", "", "", (), frozenset(), None))
 
 
 def data_packs(storage: Storage) -> set[PackId]:
