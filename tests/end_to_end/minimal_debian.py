@@ -53,7 +53,7 @@ class MinimalDebian:
 def minimal_debian(folder: Path) -> Iterator[MinimalDebian]:
     """Make one below *folder* and remove it at the end. Needs root and the network of `apt-get`."""
     root = folder / "debian"
-    command = ["debootstrap", "--variant=minbase", "--include=make", "bookworm", str(root), _mirror()]
+    command = ["debootstrap", "--variant=minbase", "--include=make", "bookworm", str(root), *_mirror()]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode == 0, f"debootstrap failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
@@ -64,12 +64,12 @@ def minimal_debian(folder: Path) -> Iterator[MinimalDebian]:
         shutil.rmtree(root, ignore_errors=True)
 
 
-def _mirror() -> str:
-    """The first Debian mirror that this machine itself uses."""
+def _mirror() -> list[str]:
+    """The first Debian mirror that this machine itself uses; none leaves the choice to debootstrap."""
     files = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
     text = "\n".join(file.read_text(errors="replace") for file in files if file.is_file())
     found = re.findall(r"^(?:URIs:|deb(?: \[[^]]*\])?)\s+(\S+/debian)/?(?:\s|$)", text, re.MULTILINE)
-    return found[0] if found else "http://deb.debian.org/debian"
+    return found[:1]
 
 
 def _local_mirrors() -> list[str]:
