@@ -47,7 +47,8 @@ error=<class 'lamina.errors.StorageUnavailable'>)
 class FaultyStorage:
     """*storage* with the faults of *plan*; the same calls always meet the same faults.
 
-    `calls` is what was asked for so far, as (call, name); the first fault that fits a call is the one it meets.
+    `calls` is what was asked for so far, as (call, name); the first fault that fits a call is the one it meets. `met`
+    counts the calls that a fault made any difference to: a test whose plan was never met has tested nothing.
     """
 
     def __init__(self, storage: Storage, plan: Sequence[Fault] = ()) -> None:
@@ -56,6 +57,7 @@ class FaultyStorage:
         self._seen = [0] * len(self._plan)
         self._lock = threading.Lock()
         self.calls: list[tuple[str, str]] = []
+        self.met = 0
 
     @property
     def address(self) -> str:
@@ -92,11 +94,20 @@ class FaultyStorage:
         if fault is None:
             return act()
         if fault.effect is Effect.REFUSED:
+            self._count()
             raise fault.error(f"planned: {call} {name} was refused")
         result = act()
         if fault.effect is Effect.UNACKNOWLEDGED:
+            self._count()
             raise fault.error(f"planned: the reply to {call} {name} was lost")
-        return _spoil(result, fault.effect)
+        if not isinstance(result, bytes) or not result:
+            return result  # there is nothing to spoil
+        self._count()
+        return _spoil(result, fault.effect)  # type: ignore[return-value]  # T is bytes here
+
+    def _count(self) -> None:
+        with self._lock:
+            self.met += 1
 
     def _next_fault(self, call: str, name: str) -> Fault | None:
         """Count the call for every fault that it fits; the first one whose turn has come is met."""
@@ -113,11 +124,9 @@ class FaultyStorage:
         return met
 
 
-def _spoil(result: T, effect: Effect) -> T:
-    """Spoil what a read returned; what is not bytes has nothing to spoil."""
-    if not isinstance(result, bytes) or not result:
-        return result
-    if effect is Effect.SHORTENED:
-        return result[: len(result) // 2]  # type: ignore[return-value]  # T is bytes here
+def _spoil(result: bytes, effect: Effect) -> bytes:
+    """Spoil what a read returned."""
     middle = len(result) // 2
-    return result[:middle] + bytes([result[middle] ^ 1]) + result[middle + 1 :]  # type: ignore[return-value]
+    if effect is Effect.SHORTENED:
+        return result[:middle]
+    return result[:middle] + bytes([result[middle] ^ 1]) + result[middle + 1 :]

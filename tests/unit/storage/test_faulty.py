@@ -40,3 +40,13 @@ def test_reads_can_be_shortened_and_flipped_without_a_word():
     memory.put("a", [b"abcd"])
     storage = FaultyStorage(memory, [Fault("get", 1, Effect.SHORTENED), Fault("get", 2, Effect.FLIPPED)])
     assert [storage.get("a"), storage.get("a"), storage.get("a")] == [b"ab", b"abbd", b"abcd"]
+    assert storage.met == 2
+
+
+def test_a_fault_that_makes_no_difference_is_not_met():
+    storage = FaultyStorage(MemoryStorage(), [Fault("put", 2), Fault("any", 1, Effect.FLIPPED)])
+    storage.put("a", [b"x"])
+    assert storage.met == 0
+    with pytest.raises(StorageUnavailable):
+        storage.put("b", [b"x"])
+    assert storage.met == 1
