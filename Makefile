@@ -25,7 +25,7 @@ test: ## install what the tests need and run them all (ARGS='-k name', PYTEST_WO
 
 check: ## formatting, lints, types, layers, and that the documents tell the truth
 	@scripts/bootstrap test
-	@failed=; for command in "ruff check ." "ruff format --check ." mypy "mypy scripts" "lint-imports --no-logo" \
+	@failed=; for command in "ruff check ." "ruff format --check ." mypy "mypy scripts" "mypy benchmarks" "lint-imports --no-logo" \
 		"pytest -q tests/docs"; do \
 		echo "$$command"; $(BIN)/$$command || failed="$$failed, $$command"; \
 	done; if [ -n "$$failed" ]; then echo "make check: failed$$failed" >&2; exit 1; fi
