@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import random
-import shutil
 
 import pytest
 
 from tests.end_to_end.lamina_cli import Person
-from tests.integration.eio_file import eio_file
+from tests.integration.eio_file import eio_file, needs_fuse
 from tests.integration.test_block_devices import loop_device
 
 pytestmark = pytest.mark.integration
@@ -36,9 +33,7 @@ def test_a_device_is_backed_up_restored_to_a_device_and_only_with_force(person: 
     assert str(5 * MIB).encode() in done.stderr or b"5.0 MiB" in done.stderr
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mfusepy") is None, reason="mfusepy is not installed")
-@pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="no FUSE here")
-@pytest.mark.skipif(shutil.which("fusermount3") is None, reason="fuse3 is not installed")
+@needs_fuse
 def test_a_range_that_cannot_be_read_is_recorded_and_the_exit_code_is_3(person: Person):
     content = random.Random(1).randbytes(4 * MIB)
     image = person.write("content", content)

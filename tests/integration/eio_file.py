@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import importlib.util
 import os
 import shutil
 import stat
@@ -14,7 +15,18 @@ import subprocess
 import sys
 import threading
 
+import pytest
+
 NAME = "disk.img"
+
+
+_PARTS = {
+    "mfusepy": importlib.util.find_spec("mfusepy"),
+    "/dev/fuse": os.access("/dev/fuse", os.W_OK),
+    "fusermount3, of Debian's fuse3": shutil.which("fusermount3"),
+}
+_MISSING = ", ".join(name for name, there in _PARTS.items() if not there)
+needs_fuse = pytest.mark.skipif(bool(_MISSING), reason=f"missing here: {_MISSING}")
 
 
 @contextlib.contextmanager

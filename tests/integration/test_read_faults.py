@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
 
 import pytest
 
 from lamina.errors import SourceUnreadable
 from lamina.sources.image import open_image
-from tests.integration.eio_file import eio_file
+from tests.integration.eio_file import eio_file, needs_fuse
 
-pytestmark = [
-    pytest.mark.integration,
-    pytest.mark.skipif(importlib.util.find_spec("mfusepy") is None, reason="mfusepy is not installed"),
-    pytest.mark.skipif(not os.access("/dev/fuse", os.W_OK), reason="no FUSE here"),
-    pytest.mark.skipif(shutil.which("fusermount3") is None, reason="fuse3 is not installed"),
-]
+pytestmark = [pytest.mark.integration, needs_fuse]
 
 MIB = 1 << 20
 
