@@ -95,8 +95,11 @@ def test_a_writer_who_may_not_delete_backs_up_and_cannot_restore(s3_server, s3_b
 
 def test_a_probe_of_a_storage_that_forbids_deletion_says_what_is_missing(s3_server, s3_bucket, tenant):
     s3_policy.forbid_delete(s3_server, s3_bucket)
-    done = Person.run(tenant, "storage", "probe")  # which tries each thing once, and so needs its patience
-    assert b"delet" in done.stdout + done.stderr
+    done = Person.run(tenant, "storage", "probe", "--json")  # tries each thing once, and so needs its patience
+    assert done.returncode == 0, "a backup can do without"
+    checks = {check["name"]: check for check in events(done.stdout)[-1]["checks"]}
+    assert not checks["deletion"]["ok"]
+    assert "not allowed with these credentials" in checks["deletion"]["detail"]
     assert b"Traceback" not in done.stderr
 
 
