@@ -20,7 +20,7 @@ def test_a_device_is_backed_up_restored_to_a_device_and_only_with_force(person: 
     content = random.Random(1).randbytes(6 * MIB)
     with loop_device(person.write("disk", content)) as device:
         report = person.report("backup", "--name", "disk", device)
-        assert report["coverage"]["mode"] in {"sample", "full"}
+        assert report["coverage"]["mode"] == "sample"
     person.do("restore", f"disk@latest:{device}", "file.img")
     assert (person.directory / "file.img").read_bytes() == content
     with loop_device(person.write("other", bytes(6 * MIB))) as device:
@@ -30,7 +30,7 @@ def test_a_device_is_backed_up_restored_to_a_device_and_only_with_force(person: 
     with loop_device(person.write("small", bytes(5 * MIB))) as device:
         done = person.run("restore", "latest", device, "--force")
     assert done.returncode == 1
-    assert str(5 * MIB).encode() in done.stderr or b"5.0 MiB" in done.stderr
+    assert f"has {5 * MIB} bytes, the image has {6 * MIB}".encode() in done.stderr
 
 
 @needs_fuse

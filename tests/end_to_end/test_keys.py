@@ -54,8 +54,9 @@ def test_the_passphrase_can_be_changed(newcomer: Person):
 )
 def test_the_passphrase_is_in_no_output_and_no_log(person: Person, words: list[str]):
     log = person.directory / "log"
-    for passphrase in (person.passphrase, "wrong but secret"):
+    for passphrase, code in ((person.passphrase, 0), ("wrong but secret", 12)):
         done = Person(person.directory, passphrase=passphrase).run(*words, "--log-file", log)
+        assert done.returncode == code
         assert passphrase.encode() not in done.stdout + done.stderr + log.read_bytes()
 
 

@@ -37,7 +37,7 @@ def saved() -> SmallRepository:
 def names(repository: SmallRepository, kind: str) -> list[str]:
     found = sorted(item.name for item in repository.storage.objects() if item.name.startswith(kind))
     if kind == "keys/":
-        return [name for name in found if "epoch" not in name]
+        found = [name for name in found if "epoch" not in name]
     assert found
     return found
 
