@@ -12,7 +12,7 @@ from lamina.testing.storages import Effect, Fault, FaultyStorage
 
 # As many as this small backup makes for certain; `run_with` fails if a planned fault was never met.
 CALLS = 40
-READS = {"get": 9, "get_range": 10}
+READS = {"get": 8, "get_range": 8}  # at least as many are made, wherever the chunks happen to lie
 OLD = random.Random(1).randbytes(5 * CHUNK + 17)
 NEW = OLD[:CHUNK] + random.Random(2).randbytes(2 * CHUNK) + OLD[3 * CHUNK :]
 

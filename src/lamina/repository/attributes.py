@@ -35,8 +35,8 @@ def fold_attributes(
 ) -> Attributes:
     """*first*, changed by every record among *names* that may be believed. Raises: Damaged, StorageError.
 
-    Owner and steward are believed in everything. The snapshot's own writer is believed only in its first record, and only
-    where it cannot cost the snapshot its life: trust, tags and note — so that a stolen writer key cannot expire, unprotect
+    Owner and steward are believed in everything. The snapshot's own writer is believed only as long as no other record
+    is, and only where it cannot cost the snapshot its life: trust, tags and note — so that a stolen writer key cannot expire, unprotect
     or rewrite snapshots.
     """
     now = first
@@ -52,12 +52,7 @@ def fold_attributes(
         )
         if signed.signer.role is not Role.WRITER:
             now = said
-        elif (
-            now.number == 0
-            and number == 1
-            and signed.signer.slot == writer.slot
-            and set(said.tag_hashes) >= set(now.tag_hashes)
-        ):
+        elif now.number == 0 and signed.signer.slot == writer.slot and set(said.tag_hashes) >= set(now.tag_hashes):
             now = replace(now, trust=said.trust, tag_hashes=said.tag_hashes, body=said.body, number=number)
     return now
 

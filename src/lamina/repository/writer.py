@@ -235,16 +235,29 @@ class ChunkWriter:
 
     def _check_data(self, sealed: SealedBlob, content: Buffer) -> None:
         blob = b"".join((sealed.header.encode(), sealed.body))
-        opened = self._access.sealer.unseal_body(sealed.header, blob, session_key=self.keys.content)
+        try:
+            opened = self._access.sealer.unseal_body(sealed.header, blob, session_key=self.keys.content)
+        except Damaged as error:
+            raise _encoding_error(sealed) from error
         if len(opened) != len(content) or not opened.startswith(content):  # 60 times as fast as == with a view
             raise _encoding_error(sealed)
 
     def _check_node(self, sealed: SealedBlob, node: Node) -> None:
         blob = b"".join((sealed.header.encode(), sealed.links, sealed.body))
-        links = self._access.sealer.unseal_links(sealed.header, blob)
-        body = self._access.sealer.unseal_body(sealed.header, blob, session_key=self.keys.metadata)
+        try:
+            links = self._access.sealer.unseal_links(sealed.header, blob)
+            body = self._access.sealer.unseal_body(sealed.header, blob, session_key=self.keys.metadata)
+        except Damaged as error:
+            raise _encoding_error(sealed) from error
         if (links, body) != (node.links, node.body):
             raise _encoding_error(sealed)
+
+
+def _encoding_error(sealed: SealedBlob) -> Damaged:
+    return Damaged(
+        f"chunk {sealed.header.id.hex()} did not decode to what was encoded; nothing wrong was stored",
+        hint="memory, processor or the compression library is faulty: test the memory of this machine",
+    )
 
 
 def _is_damaged(chunk: ChunkId, check: Callable[[ChunkId], object]) -> bool:
@@ -253,10 +266,3 @@ def _is_damaged(chunk: ChunkId, check: Callable[[ChunkId], object]) -> bool:
     except Damaged:
         return True
     return False
-
-
-def _encoding_error(sealed: SealedBlob) -> Damaged:
-    return Damaged(
-        f"chunk {sealed.header.id.hex()} did not decode to what was encoded; nothing wrong was stored",
-        hint="memory, processor or the compression library is faulty: test the memory of this machine",
-    )
