@@ -106,10 +106,28 @@ def test_an_interrupted_restore_is_resumed(person: Person):
     content = _noise(1, 4 * MIB)
     person.write("a.img", content)
     person.do("backup", "a.img")
-    person.write("b.img", content[: 2 * MIB])
+    person.write("b.img", content[: 2 * MIB], size=len(content))
     report = person.report("restore", "latest", "b.img", "--resume")
     assert (person.directory / "b.img").read_bytes() == content
     assert report["kept_bytes"] == 2 * MIB
+    person.write("c.img", b"precious")
+    refused = person.run("restore", "latest", "c.img", "--resume")
+    assert refused.returncode == 1
+    assert b"is no interrupted restore of this image" in refused.stderr
+    assert (person.directory / "c.img").read_bytes() == b"precious"
+
+
+def test_a_restore_below_a_directory_follows_no_link_out_of_it(person: Person):
+    for name in ("vg/a.img", "vg/b.img"):
+        person.write(name, _noise(1, MIB))
+    person.do("backup", "vg/a.img", "vg/b.img")
+    (person.directory / "out").mkdir()
+    (person.directory / "elsewhere").mkdir()
+    (person.directory / "out" / "vg").symlink_to(person.directory / "elsewhere")
+    refused = person.run("restore", "latest", "out", "--force")
+    assert refused.returncode == 1
+    assert b"out/vg is a link" in refused.stderr
+    assert list((person.directory / "elsewhere").iterdir()) == []
 
 
 def test_dry_runs_leave_no_trace(person: Person):

@@ -124,8 +124,9 @@ def test_a_device_is_all_data_and_not_called_stable(device):
 
 def test_a_device_needs_force(device):
     DevicePlace(device).fill(b"precious")
-    with pytest.raises(TargetExists, match=device) as raised:
-        open_image_target(device, MIB, force=False, resume=False)
+    for resume in (False, True):
+        with pytest.raises(TargetExists, match=device) as raised:
+            open_image_target(device, 8 * MIB, force=False, resume=resume)
     assert "--force" in raised.value.hint
     assert DevicePlace(device).content(8) == b"precious"
 

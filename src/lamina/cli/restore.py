@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs, typed
 from lamina.cli.text import table
-from lamina.errors import TargetUnwritable, UsageError
+from lamina.errors import UsageError
 from lamina.model.paths import parse_snapshot_path
 from lamina.model.quantities import format_duration, format_size, parse_rate
 
@@ -39,7 +39,7 @@ def add_to(verbs: Verbs) -> None:
     add("snapshot", metavar="SNAPSHOT[:PATH]", help=f"{SELECTOR_HELP}; with :PATH, that entry alone")
     add("target", metavar="TARGET", help="a file, a block device, a directory, or - for standard output")
     add("-f", "--force", action="store_true", help="write over what is there; over an image, only what differs")
-    add("--resume", action="store_true", help="continue a restore that was interrupted")
+    add("--resume", action="store_true", help="continue a restore that was interrupted (to a device: with --force)")
     add("--verify", action="store_true", help="read everything back afterwards and compare")
     add(
         "--limit-download", metavar="RATE", type=typed(parse_rate), help="fetch at most RATE bytes a second, like 10MiB"
@@ -87,29 +87,25 @@ def _check(verify: bool, target: str, *, dry_run: bool) -> None:
 
 
 def target_opener(target: str, *, force: bool, resume: bool) -> OpenTarget:
-    """How each item's target is opened; directories below a TARGET that is a directory are made when needed."""
+    """How each item's target is opened; directories below a TARGET that is a directory are made when needed.
+
+    TARGET itself may be a link, as the user chose it; below it no link is followed.
+    """
 
     def open_target(item: RestoreItem) -> ImageTarget | StreamTarget:
         if item.target == STDOUT:
             from lamina.targets.stream import StdoutTarget
 
             return StdoutTarget(sys.stdout.buffer)
+        from lamina.targets.below import open_image_below
         from lamina.targets.image import open_image_target
 
-        if os.path.normpath(item.target) != os.path.normpath(target):
-            make_parents(item.target)
-        return open_image_target(item.target, item.size, force=force, resume=resume)
+        if item.target == target:
+            return open_image_target(target, item.size, force=force, resume=resume)
+        inside = item.target.removeprefix(os.path.join(target, ""))
+        return open_image_below(target, inside, item.size, force=force, resume=resume)
 
     return open_target
-
-
-def make_parents(path: str) -> None:
-    """Make the directories above *path*. Raises: TargetUnwritable."""
-    parent = os.path.dirname(path)
-    try:
-        os.makedirs(parent, exist_ok=True)
-    except OSError as error:
-        raise TargetUnwritable(f"the directory {parent} cannot be made: {error.strerror}") from error
 
 
 def _plan_lines(plan: RestorePlan) -> list[str]:

@@ -52,8 +52,10 @@ def test_what_exists_is_not_touched_without_force(tmp_path, opened, name):
     assert not (tmp_path / "nowhere").exists()
 
 
-@pytest.mark.parametrize("how", [{"force": True}, {"resume": True}])
-@pytest.mark.parametrize("before", [10, 1000])
+@pytest.mark.parametrize(
+    ("how", "before"),
+    [({"force": True}, 10), ({"force": True}, 1000), ({"resume": True}, 100), ({"resume": True, "force": True}, 10)],
+)
 def test_with_force_or_resume_what_is_there_stays_until_it_is_written(tmp_path, opened, how, before):
     path = tmp_path / "a.img"
     path.write_bytes(b"o" * before)
@@ -69,6 +71,48 @@ def test_with_force_or_resume_what_is_there_stays_until_it_is_written(tmp_path, 
 
 def test_resume_creates_what_is_not_there(tmp_path, opened):
     assert opened(tmp_path / "a.img", 100, resume=True).fresh
+
+
+def test_resume_goes_on_with_an_empty_file(tmp_path, opened):
+    (tmp_path / "a.img").touch()
+    opened(tmp_path / "a.img", 100, resume=True).finish()
+    assert (tmp_path / "a.img").read_bytes() == bytes(100)
+
+
+@pytest.mark.parametrize("size", [1, 99, 101])
+def test_resume_does_not_touch_what_no_interrupted_restore_leaves_behind(tmp_path, opened, size):
+    (tmp_path / "a.img").write_bytes(b"o" * size)
+    with pytest.raises(TargetExists, match="is no interrupted restore of this image") as raised:
+        opened(tmp_path / "a.img", 100, resume=True)
+    assert "--force" in raised.value.hint
+    assert (tmp_path / "a.img").read_bytes() == b"o" * size
+
+
+def test_a_target_the_user_named_may_be_a_link(tmp_path, opened):
+    (tmp_path / "elsewhere").touch()
+    (tmp_path / "link").symlink_to("elsewhere")
+    target = opened(tmp_path / "link", 3, force=True)
+    target.write(0, b"new")
+    target.finish()
+    assert (tmp_path / "elsewhere").read_bytes() == b"new"
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_not_touched(tmp_path, opened, monkeypatch):
+    path, other = tmp_path / "a.img", tmp_path / "other"
+    path.write_bytes(bytes(100))
+    other.write_bytes(b"precious")
+    real = os.stat
+
+    def stat(name, **options):
+        status = real(name, **options)
+        if name == str(path):
+            other.replace(path)
+        return status
+
+    monkeypatch.setattr(os, "stat", stat)
+    with pytest.raises(TargetUnwritable, match="was replaced"):
+        opened(path, 100, resume=True)
+    assert path.read_bytes() == b"precious"
 
 
 def test_zeros_over_data_free_its_space(tmp_path, opened):
