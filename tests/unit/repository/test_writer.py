@@ -12,7 +12,7 @@ import pytest
 from lamina.engine.backup import VerifyMode
 from lamina.errors import StorageFull
 from lamina.model.process import Process
-from lamina.repository.format import MAX_KEYS, BlobKind
+from lamina.repository.format import BlobKind
 from lamina.repository.repository import Repository
 from lamina.repository.streams import FixedNode
 from lamina.repository.writer import EncodingOptions
@@ -72,19 +72,26 @@ def test_full_packs_are_stored_while_more_is_put(small: SmallRepository, reposit
     assert [repository.reader().get_data(session.writer.data_id(one)) for one in contents] == contents
 
 
-def test_more_foreign_keys_than_a_key_table_holds_fill_another_pack(small: SmallRepository, repository: Repository):
-    """Only copying brings foreign keys: a pack for every 64 of them."""
-    for number in range(MAX_KEYS + 6):
-        small.back_up(bytes([number + 1]) * 100, verify=VerifyMode.NONE)
+def test_more_foreign_keys_than_a_key_table_holds_fill_another_pack(
+    small: SmallRepository, repository: Repository, monkeypatch: pytest.MonkeyPatch
+):
+    """Only copying brings foreign keys, one a session; with the true limit this takes long."""
+    monkeypatch.setattr("lamina.repository.packs.MAX_KEYS", 4)
+    contents = [bytes([number + 1]) * 100 for number in range(9)]
+    for content in contents:
+        small.back_up(content, verify=VerifyMode.NONE)
     session = begin(repository, small)
-    chunks = [session.writer.data_id(bytes([number + 1]) * 100) for number in range(MAX_KEYS + 6)]
+    chunks = [session.writer.data_id(content) for content in contents]
+    before = {found.name for found in small.storage.objects("data/")}
     for chunk in chunks:
         session.writer.copy(session.reader, next(repository.index.places(chunk)))
     session.writer.flush()
     session.give_up()
     session.close()
+    packs = {found.name for found in small.storage.objects("data/")} - before
+    assert len(packs) >= 3, "two are open at a time, and hold four keys each"
     fresh = small.open()
-    assert [fresh.reader().get_data(chunk)[0] for chunk in chunks] == [number + 1 for number in range(MAX_KEYS + 6)]
+    assert [fresh.reader().get_data(chunk) for chunk in chunks] == contents
     fresh.close()
 
 
