@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from lamina.errors import UsageError
 
 STDIN = "-"
+MAX_DEPTH = 256  # names in a stored path; far more than any file system is used with
+MAX_NAME = 255  # bytes of each: what Linux allows, so that whatever was stored can be restored
 _SELECTOR = re.compile(r"(?P<snapshot>(?:.+@)?latest(?:~\d+)?|[0-9a-fA-F]+)(?::(?P<path>.*))?", re.DOTALL)
 
 
@@ -37,7 +39,21 @@ def stored_path(text: str, cwd: str) -> str:
     path = path.lstrip("/")
     if path in {"", "."}:
         raise UsageError(f"{text!r} is a directory", hint="name the image files or devices in it")
+    _check_restorable(path)
     return path
+
+
+def _check_restorable(path: str) -> None:
+    """Raise UsageError for a path under which nothing could be restored below a directory."""
+    names = path.split("/")
+    if len(names) > MAX_DEPTH:
+        raise UsageError(
+            f"the stored path of {len(names)} names, {path[:40]!r}…, is too deep",
+            hint=f"it may have {MAX_DEPTH}: change into a directory above the source and name it from there",
+        )
+    long = next((name for name in names if len(name.encode("utf-8", "surrogateescape")) > MAX_NAME), None)
+    if long is not None:
+        raise UsageError(f"the name {long[:40]!r}… is too long to be stored", hint=f"it may have {MAX_NAME} bytes")
 
 
 def check_distinct(paths: Iterable[str]) -> None:

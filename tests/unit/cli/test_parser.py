@@ -80,5 +80,7 @@ def test_the_choices_are_those_of_the_parts_below():
 
 def test_standard_input_is_stored_under_its_own_name():
     assert stored_paths(parse(["backup", "-", "/a/b", "--stdin-name", "x.sql"]), "/home") == ["x.sql", "a/b"]
+    with pytest.raises(UsageError):
+        stored_paths(parse(["backup", "-", "--stdin-name", "x" * 256]), "/home")
     with pytest.raises(UsageError, match="two sources"):
         stored_paths(parse(["backup", "-", "stdin"]), "/home")

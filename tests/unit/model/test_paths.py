@@ -31,6 +31,25 @@ def test_what_can_be_no_image_has_no_path(text: str):
         stored_path(text, "/home/u")
 
 
+@pytest.mark.parametrize(
+    "text", ["/".join("a" * 256), "a" * 255, "é" * 127, "a/" + "\udcff" * 255], ids=["deep", "long", "wide", "bytes"]
+)
+def test_a_path_may_be_as_deep_and_its_names_as_long_as_can_be_restored(text: str):
+    assert stored_path(text, "/home/u") == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/".join("a" * 257), "/" + "a/" * 300, "a" * 256, "é" * 128, "a/" + "\udcff" * 256 + "/b"],
+    ids=["deep", "deeper", "long", "wide", "bytes"],
+)
+def test_a_path_too_deep_or_with_too_long_a_name_is_refused(text: str):
+    with pytest.raises(UsageError) as raised:
+        stored_path(text, "/home/u")
+    assert raised.value.hint
+    assert len(raised.value.message) < 300
+
+
 @given(st.text(alphabet="ab./", max_size=12))
 def test_a_stored_path_is_relative_and_plain(text: str):
     try:
