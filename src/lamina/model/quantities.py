@@ -68,13 +68,16 @@ def parse_duration(text: str) -> timedelta:
 def parse_expiry(text: str, now: datetime) -> datetime:
     """Read when something expires: a duration from *now*, or an ISO date or time (UTC where it names no offset).
 
-    Raises: UsageError if it is neither, or lies in the past.
+    Raises: UsageError if it is neither, or does not lie in the future.
     """
     if _DURATION.fullmatch(text.strip()):
         try:
-            return now + parse_duration(text)
+            moment = now + parse_duration(text)
         except OverflowError as error:
             raise UsageError(f"{text!r} is too long a time") from error
+        if moment <= now:
+            raise UsageError(f"{text!r} is no time at all: the snapshot would expire at once")
+        return moment
     try:
         moment = datetime.fromisoformat(text.strip())
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

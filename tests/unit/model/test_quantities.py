@@ -75,7 +75,9 @@ def test_an_expiry_is_a_duration_or_a_date(text: str, moment: datetime):
     assert parse_expiry(text, NOW) == moment
 
 
-@pytest.mark.parametrize("text", ["2020-01-01", "tomorrow", "", "9999y", "0001-01-01T00:00+23:00"])
+@pytest.mark.parametrize(
+    "text", ["2020-01-01", "2026-11-21T12:00", "0d", "0h", "tomorrow", "", "9999y", "0001-01-01T00:00+23:00"]
+)
 def test_an_expiry_that_is_past_or_nonsense_is_refused(text: str):
     with pytest.raises(UsageError):
         parse_expiry(text, NOW)
