@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from lamina.errors import UsageError
@@ -44,9 +45,10 @@ def opened_log(path: str | None) -> Iterator[Log]:
 
     logger = logging.getLogger("lamina")
     try:
-        handler = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        file = open(path, "a", encoding="utf-8", errors="backslashreplace", opener=_open_private)  # noqa: SIM115
     except OSError as error:
         raise UsageError(f"the log file {path} cannot be written: {error.strerror}") from error
+    handler = logging.StreamHandler(file)
     handler.setFormatter(_formatter(as_json=path.endswith((".json", ".jsonl"))))
     level, propagate = logger.level, logger.propagate
     logger.addHandler(handler)
@@ -59,6 +61,13 @@ def opened_log(path: str | None) -> Iterator[Log]:
         logger.setLevel(level)
         logger.propagate = propagate
         handler.close()
+        with suppress(OSError):  # of a full disk the user was told when the line was written
+            file.close()
+
+
+def _open_private(path: str, flags: int) -> int:
+    """A new file is its owner's alone: it names sources and places."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
 
 
 def _formatter(*, as_json: bool) -> logging.Formatter:
