@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from lamina import __version__, wiring
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Parsed, Parser, Verbs, typed
-from lamina.cli.stdin import StoppableInput
+from lamina.cli.stdin import StoppableInput, standard_input
 from lamina.errors import HintsInvalid, UsageError
 from lamina.model.paths import STDIN, check_distinct, check_name, check_tag, default_name, stored_path
 from lamina.model.quantities import format_duration, format_size, parse_expiry, parse_rate, parse_size
@@ -106,7 +105,7 @@ def _check_stdin(arguments: Parsed) -> None:
         raise UsageError("--hints describe one image", hint="back that image up alone")
     if arguments.hints is not None and arguments.sources == [STDIN]:
         raise UsageError("--hints cannot describe standard input, which has to be read in any case")
-    if arguments.sources.count(STDIN) and sys.stdin.isatty():
+    if arguments.sources.count(STDIN) and standard_input().isatty():
         raise UsageError("standard input is a terminal", hint="pipe the data in: some-command | lamina backup -")
 
 
@@ -122,7 +121,7 @@ def opened_inputs(arguments: Parsed, paths: Sequence[str], stop: Event) -> Itera
         for text, path in zip(arguments.sources, paths, strict=True):
             if text == STDIN:
                 stream = StdinSource(
-                    io.BufferedReader(StoppableInput(sys.stdin.fileno(), stop)), name=arguments.stdin_name
+                    io.BufferedReader(StoppableInput(standard_input().fileno(), stop)), name=arguments.stdin_name
                 )
                 stack.callback(stream.close)
                 inputs.append(Input(path, stream))
@@ -139,7 +138,7 @@ def _hints(file: str | None, size: int) -> ChangedRanges | None:
     if file is None:
         return None
     try:
-        data = sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+        data = standard_input().buffer.read() if file == STDIN else Path(file).read_bytes()
     except OSError as error:
         raise HintsInvalid(f"the hints {file} cannot be read: {error.strerror}") from error
     return parse_rbd_diff(data, size=size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -14,9 +15,12 @@ from lamina.cli.output import Output, Style, detach
 from lamina.cli.parser import parse
 from lamina.errors import LaminaError, Stopped
 
+_STDERR = 2
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Carry out one call and return its exit code (docs/reference/exit-codes.md)."""
+    _occupy_standard_descriptors()
     words = list(sys.argv[1:] if argv is None else argv)
     output = Output(Style(json="--json" in words), sys.stdout, sys.stderr)
     try:
@@ -31,6 +35,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away: it has what it wanted
         detach(sys.stdout)
         return exit_codes.FAILED
+
+
+def _occupy_standard_descriptors() -> None:
+    """Open /dev/null under those that are closed: no file of ours may get their numbers, where strangers' code writes to."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass
+    os.close(descriptor)
 
 
 def _style(arguments: Parsed) -> Style:

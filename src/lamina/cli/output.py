@@ -36,7 +36,9 @@ class Output:
     output. Data on standard output moves everything else to standard error.
     """
 
-    def __init__(self, style: Style, stdout: TextIO, stderr: TextIO) -> None:
+    def __init__(self, style: Style, stdout: TextIO | None, stderr: TextIO | None) -> None:
+        """A stream that is None was closed by whoever started us, who does not want to hear of it."""
+        stdout, stderr = stdout or _Nowhere(), stderr or _Nowhere()
         self.style = style
         self._stderr = stderr
         self._results = stderr if style.data_on_stdout else stdout
@@ -132,6 +134,13 @@ class Output:
                 yield shown
 
 
+class _Nowhere(io.StringIO):
+    """Takes text and keeps none of it."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
 def ask_secret(question: str) -> str:
     """Ask the person at the terminal, without showing what is typed."""
     import getpass
@@ -148,7 +157,9 @@ def can_ask() -> bool:
     return True
 
 
-def detach(stream: TextIO) -> None:
+def detach(stream: TextIO | None) -> None:
     """Send what is still buffered for an output that takes nothing more nowhere, so that the interpreter ends quietly."""
+    if stream is None:
+        return
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -79,6 +79,8 @@ def run_restore(call: Call) -> int:
 def _check(verify: bool, target: str, *, dry_run: bool) -> None:
     if target == STDOUT and verify:
         raise UsageError("--verify cannot read back what went to standard output")
+    if target == STDOUT and not dry_run and sys.stdout is None:
+        raise UsageError("standard output is closed", hint="redirect it: lamina restore … - > FILE")
     if target == STDOUT and not dry_run and sys.stdout.isatty():
         raise UsageError(
             "standard output is a terminal, and an image is no text",

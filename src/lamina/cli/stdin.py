@@ -1,19 +1,29 @@
-"""Standard input that can be stopped while it waits for data."""
+"""Standard input, if there is one, and such that it can be stopped while it waits for data."""
 
 from __future__ import annotations
 
 import io
 import os
 import select
+import sys
 from threading import Event
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
-from lamina.errors import Stopped
+from lamina.errors import Stopped, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Buffer  # type: ignore[attr-defined]
 
 LOOK_EVERY_S = 0.2
+
+
+def standard_input() -> TextIO:
+    """What standard input is. Raises: UsageError if whoever started us closed it."""
+    if sys.stdin is None:
+        raise UsageError(
+            "standard input is closed", hint="give it the data: some-command | lamina …, or lamina … < FILE"
+        )
+    return sys.stdin
 
 
 class StoppableInput(io.RawIOBase):

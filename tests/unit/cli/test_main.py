@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+import stat
 import sys
 from pathlib import Path
 
@@ -59,6 +61,43 @@ def test_the_log_file_has_a_line_for_start_error_and_end(tmp_path: Path, suffix:
     if suffix == "jsonl":
         assert [json.loads(line)["message"] for line in lines] == ["start", "no repository was named", "end"]
         assert json.loads(lines[2])["exit_code"] == 2
+
+
+def test_a_new_log_file_is_its_owners_alone(tmp_path: Path):
+    log = tmp_path / "log"
+    before = os.umask(0o022)
+    try:
+        main(["snapshots", "--log-file", str(log)])
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(log.stat().st_mode) == 0o600
+
+
+def test_a_log_file_is_appended_to_and_keeps_its_mode(tmp_path: Path):
+    log = tmp_path / "log"
+    log.write_text("earlier\n")
+    log.chmod(0o640)
+    main(["snapshots", "--log-file", str(log)])
+    assert log.read_text().startswith("earlier\n")
+    assert stat.S_IMODE(log.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize(
+    ("stream", "words"),
+    [
+        ("stdin", ["backup", "-"]),
+        ("stdin", ["backup", "a.img", "--hints", "-"]),
+        ("stdout", ["restore", "latest", "-"]),
+    ],
+)
+def test_a_closed_stream_that_is_needed_is_a_usage_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stream: str, words: list[str]
+):
+    (tmp_path / "a.img").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, stream, None)
+    assert main(["-r", "/nowhere", *words]) == 2
+    assert "is closed" in capsys.readouterr().err
 
 
 def test_a_log_file_that_cannot_be_written_is_a_usage_error(tmp_path: Path):
