@@ -47,7 +47,7 @@ def add_to(verbs: Verbs) -> None:
 
 
 def run_init(call: Call) -> int:
-    from lamina.repository.repository import CreateOptions
+    from lamina.repository.repository import CreateOptions, check_free
 
     arguments = call.arguments
     if not call.settings.address:
@@ -57,9 +57,10 @@ def run_init(call: Call) -> int:
     passphrase = call.passphrase(new=True)
     call.output.event("start", verb="init", repository=call.settings.address)
     with call.operation() as operation:
+        storage = wiring.open_storage(call.settings, operation, create=True)
+        check_free(storage)  # before the probe writes anything
         if not arguments.no_probe:
             _check_storage(call, operation)
-        storage = wiring.open_storage(call.settings, operation, create=True)
         repository, recovery_key = wiring.create_repository(call.settings, storage, passphrase, options, operation)
         address, identity = storage.address, repository.id.hex()
         repository.close()

@@ -91,7 +91,7 @@ class Repository:
         Raises: RepositoryExists, StorageError.
         """
         FixedChunker(options.chunk_size)
-        _check_free(storage)
+        check_free(storage)
         now = operation.clock.now()
         root = new_root()
         owner = KeyBundle.from_root(root)
@@ -271,7 +271,7 @@ class Repository:
             )
 
 
-def _check_free(storage: Storage) -> None:
+def check_free(storage: Storage) -> None:
     """Raises: RepositoryExists if the place holds anything at all."""
     try:
         storage.stat(ROOT)

@@ -30,6 +30,7 @@ class Patience:
     )
     first_wait_s: float = 0.5
     longest_wait_s: float = 30.0
+    in_all_s: float = 1800.0  # after this no further try, however few there were: a server may take minutes to time out
 
     def bound_s(self, failures: int) -> float:
         """The longest wait after that many failures.
@@ -91,12 +92,14 @@ class Retrying:
 
     def _persist(self, what: str, call: Callable[[], T]) -> T:
         failures = 0
+        begun = self._operation.clock.monotonic()
         while True:
             try:
                 result = call()
             except (StorageUnavailable, ObjectTruncated) as error:
                 failures += 1
-                if failures >= self._tries(error):
+                is_too_long = self._operation.clock.monotonic() - begun >= self._patience.in_all_s
+                if is_too_long or failures >= self._tries(error):
                     self._is_away = isinstance(error, StorageUnavailable)
                     raise
                 wait_s = self._draw() * self._patience.bound_s(failures)

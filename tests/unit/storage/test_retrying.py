@@ -131,3 +131,12 @@ def test_after_giving_up_each_call_has_one_try_until_one_succeeds(memory):
             call()
     assert retrying.get("object") == b"0123456789"
     assert retrying.get("object") == b"0123456789"  # is tried again, as before
+
+
+def test_a_server_that_takes_minutes_to_time_out_is_not_tried_for_hours(memory):
+    clock = FrozenClock()
+    patience = Patience(tries=100, first_wait_s=600, longest_wait_s=600, in_all_s=1800)
+    retrying, faulty, _ = build(memory, Fault("get", 1, lasting=True), clock=clock, patience=patience)
+    with pytest.raises(StorageUnavailable):
+        retrying.get("object")
+    assert len(faulty.calls) == 4
