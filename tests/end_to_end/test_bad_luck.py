@@ -67,6 +67,40 @@ def test_after_an_interrupted_backup_the_next_one_succeeds(person: Person, numbe
     assert (person.directory / "b.img").read_bytes() == content
 
 
+@pytest.mark.parametrize("style", [["--json"], []], ids=["json", "text"])
+@pytest.mark.parametrize("number", STOP_SIGNALS, ids=["INT", "TERM"])
+def test_a_signal_while_it_is_compared_says_that_the_snapshot_was_made(
+    person: Person, number: signal.Signals, style: list[str]
+):
+    """Reading it back is made so slow that the signal comes in time; that this has begun is seen in the repository."""
+    content = random.Random(1).randbytes(24 * MIB)
+    person.write("a.img", content)
+    person.write(
+        ".config/lamina/lamina.toml",
+        f'[repository.slow]\naddress = "{person.repository}"\nlimit_download = "1MiB"\n'.encode(),
+    )
+    with person.start("-r", "slow", "backup", "a.img", *style) as process:
+        assert process.stdout
+        assert process.stderr
+        _wait_for_a_snapshot(person.repository, process)
+        process.send_signal(number)
+        output, said = process.stdout.read(), process.stderr.read()
+        code = process.wait()
+    assert code == 130, said
+    (snapshot,) = [path.name for path in (person.repository / "snapshots").iterdir()]
+    message = events(output)[-1]["message"] if style else said.decode()
+    assert f"snapshot {snapshot[:8]} was made, but not (wholly) compared with its source" in message
+    if style:
+        assert events(output)[-1]["event"] == "error"
+    person.do("restore", "latest", "b.img")
+    assert (person.directory / "b.img").read_bytes() == content
+
+
+def _wait_for_a_snapshot(repository: Path, process: subprocess.Popen[bytes]) -> None:
+    while not any((repository / "snapshots").glob("[!.]*")):
+        assert process.poll() is None, "it ended before it made a snapshot"
+
+
 def test_a_signal_while_the_passphrase_is_awaited_ends_the_call(person: Person):
     fifo = person.directory / "fifo"
     os.mkfifo(fifo)
