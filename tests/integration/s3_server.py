@@ -64,6 +64,12 @@ class S3Server:
         with urllib.request.urlopen(urllib.request.Request(url, data=content, method="PUT"), timeout=10):
             return
 
+    def delete_raw(self, path: str) -> None:
+        """Take the object at /BUCKET/KEY away, if it is there."""
+        request = urllib.request.Request(f"{self._filer}/buckets{urllib.parse.quote(path)}", method="DELETE")
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=10):
+            return
+
     def address(self, bucket: str, prefix: str = "lamina/tests", endpoint: str = "") -> str:
         """The address of a storage in a bucket."""
         return f"s3://{bucket}/{prefix}?endpoint={endpoint or self.endpoint}"
