@@ -208,8 +208,11 @@ class ChunkWriter:
     def _upload(self, pack: PackWriter) -> None:
         """Hand a pack to the storing threads; waits while too many are under way. Raises: what an earlier one raised."""
         with self._lock:
-            done = [upload for upload in self._uploads if upload.done()]
-            self._uploads = [upload for upload in self._uploads if not upload.done()]
+            done: list[Future[None]] = []
+            under_way: list[Future[None]] = []
+            for upload in self._uploads:  # each is asked once: one that fails between two questions would be forgotten
+                (done if upload.done() else under_way).append(upload)
+            self._uploads = under_way
         for upload in done:
             upload.result()
         self._slots.acquire()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import msgspec
 import pytest
@@ -54,6 +54,26 @@ def test_equal_nodes_are_stored_once(small: SmallRepository, repository: Reposit
     session.writer.flush()
     ((_, rows),) = [pack for pack in session.writer.take_stored() if pack[0].meta]
     assert [row.id for row in rows] == list(ids)
+    session.close()
+
+
+def test_a_pack_that_fails_while_others_are_looked_at_is_not_forgotten(small: SmallRepository, repository: Repository):
+    class FailsJustNow(Future[None]):
+        """Still under way when it is first asked, failed from then on."""
+
+        asked = 0
+
+        def done(self) -> bool:
+            self.asked += 1
+            return self.asked > 1
+
+    late = FailsJustNow()
+    late.set_exception(StorageFull("no space is left"))
+    session = begin(repository, small)
+    session.writer._uploads.append(late)
+    put(session, RNG.randbytes(2000))
+    with pytest.raises(StorageFull):
+        session.writer.flush()
     session.close()
 
 
