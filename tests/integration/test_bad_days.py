@@ -78,7 +78,8 @@ def test_a_read_only_repository_is_read_and_not_written(person):
         person.variables["LAMINA_REPOSITORY"] = str(read_only)
         failed(person.run("backup", "a.img"), "Read-only file system", "hint:")
         failed(person.run("forget", "latest"), "Read-only file system")
-        failed(person.run("init"), "Read-only file system")
+        failed(person.run("init"), "there is a repository")
+        failed(person.run("init", "-r", read_only / "below"), "Read-only file system")
         person.do("restore", "latest", "b.img")
         assert person.report("verify")["problems"] == []
 
@@ -265,8 +266,8 @@ def test_a_very_long_path_comes_back(person):
     person.do("backup", f"{folder}/a.img")
     person.do("restore", "latest", "out/")
     assert (person.directory / "out" / folder / "a.img").read_bytes() == b"deep"
-    failed(person.run("backup", "x/" * 3000), "hint:")
-    failed(person.run("backup", "x" * 300), "hint:")
+    failed(person.run("backup", "x/" * 3000), "is too deep", "hint:", code=2)
+    failed(person.run("backup", "x" * 300), "is too long", "hint:", code=2)
 
 
 def test_an_empty_image_comes_back_empty(person):
