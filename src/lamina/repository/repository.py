@@ -282,7 +282,10 @@ def check_free(storage: Storage) -> None:
             f"{storage.address} is not empty, and what is there is no whole repository",
             hint="choose another place, or empty this one (an `init` that was interrupted leaves nothing of worth)",
         ) from None
-    raise RepositoryExists(f"there is a repository at {storage.address} already; it was not touched")
+    raise RepositoryExists(
+        f"there is a repository at {storage.address} already; it was not touched",
+        hint="back up into it, or choose another place",
+    )
 
 
 def _open_access(storage: Storage, repository: RepositoryId, unlocked: Unlocked, cache: Path | None) -> Access:
