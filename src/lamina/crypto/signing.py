@@ -6,7 +6,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 SIGNATURE_SIZE = 64  # bytes
-VERIFY_KEY_SIZE = 32  # bytes
 
 
 class SigningKey:

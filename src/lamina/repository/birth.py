@@ -40,7 +40,7 @@ class Birth:
         return head + b',\n  "hash": "' + public_hash([head]).hex().encode() + b'"\n}\n'
 
     def check(self, structure_key: bytes) -> None:
-        """Raises: Damaged if somebody without a key of this repository wrote it."""
+        """Refuse what was written without a key of this repository. Raises: Damaged."""
         if not same(self.mac, birth_mac(structure_key, self.repository, self.owner_verify_key)):
             raise Damaged(
                 f"{ROOT} was not written by a key of this repository",
@@ -61,7 +61,7 @@ def birth_mac(structure_key: bytes, repository: RepositoryId, owner_verify_key: 
 
 
 def decode_birth(data: bytes) -> Birth:
-    """Raises: Damaged, FormatUnknown."""
+    """What lamina.json says. Raises: Damaged, FormatUnknown."""
     damaged = Damaged(f"{ROOT} is damaged", hint="restore it from a copy; it never changes")
     head, _, tail = data.partition(b',\n  "hash": "')
     try:

@@ -145,7 +145,7 @@ class PackHeader:
 
 
 def decode_pack_header(data: Buffer, *, name: str) -> PackHeader:
-    """Raises: Damaged, FormatUnknown."""
+    """Who wrote a pack, from its first 88 bytes. Raises: Damaged, FormatUnknown."""
     if decode_header(data, name=name) is not Kind.PACK or len(data) < PACK_HEADER_SIZE:
         raise Damaged(f"{name} is not a pack")
     repository, session, retention, salt = _PACK_HEADER.unpack_from(data, HEADER_SIZE)
@@ -178,7 +178,7 @@ class BlobHeader:
 
 
 def decode_blob_header(data: Buffer, *, name: str) -> BlobHeader:
-    """Raises: Damaged, FormatUnknown."""
+    """The clear header of one blob. Raises: Damaged, FormatUnknown."""
     if len(data) < BLOB_HEADER_SIZE:
         raise Damaged(f"{name}: a blob ends within its header")
     magic, kind, key, zero, chunk, salt, links_size, body_size, crc = _BLOB.unpack_from(data)
@@ -188,7 +188,7 @@ def decode_blob_header(data: Buffer, *, name: str) -> BlobHeader:
 
 
 def decode_blob_kind(number: int, *, name: str) -> BlobKind:
-    """Raises: FormatUnknown."""
+    """What a blob of kind *number* is. Raises: FormatUnknown."""
     try:
         return BlobKind(number)
     except ValueError:
@@ -213,7 +213,7 @@ def encode_footer(rows: Sequence[BlobRow]) -> bytes:
 
 
 def decode_footer(data: bytes, *, name: str) -> list[BlobRow]:
-    """Raises: Damaged, FormatUnknown."""
+    """What a pack's footer lists. Raises: Damaged, FormatUnknown."""
     if len(data) % _FOOTER_ROW.size:
         raise Damaged(f"{name}: the footer is no whole number of rows")
     return [

@@ -308,7 +308,7 @@ def encode_index(packs: Sequence[tuple[PackRow, Sequence[BlobRow]]]) -> IndexRec
 
 
 def check_index(record: IndexRecord, name: str) -> None:
-    """Raises: Damaged if rows are unsorted, name packs that are not listed, or reach beyond them."""
+    """Refuse rows that are unsorted, name packs that are not listed, or reach beyond them. Raises: Damaged."""
     if len(record.rows) % ROW.size:
         raise Damaged(f"{name} holds no whole number of rows")
     previous = b""

@@ -160,7 +160,7 @@ class Inspector:
                 unseal_body(key, session, signed.body, SnapshotBody, self._access.repository)
 
     def _check_starter(self, name: str, session: SessionId, slot: bytes) -> None:
-        """Raises: RecordForged if *slot* did not start the session it speaks for."""
+        """Refuse a record by another *slot* than the one that started its session. Raises: RecordForged."""
         start = self._access.control.read(session_name("sessions", session, "start"), Kind.START, StartRecord)
         if start.signer.slot != slot:
             raise RecordForged(f"{name} is signed by another key than the one that started its session")

@@ -262,6 +262,6 @@ def _latest(snapshots: Sequence[Snapshot], name: str | None, back: int, text: st
 
 
 def check_not_protected(snapshot: Snapshot) -> None:
-    """Raises: UsageError for a snapshot that must stay."""
+    """Refuse a snapshot that must stay. Raises: UsageError."""
     if snapshot.protected:
         raise UsageError(f"snapshot {snapshot.short_id} is protected", hint="lift the protection first")

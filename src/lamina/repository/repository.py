@@ -272,7 +272,7 @@ class Repository:
 
 
 def check_free(storage: Storage) -> None:
-    """Raises: RepositoryExists if the place holds anything at all."""
+    """Refuse a place that holds anything at all. Raises: RepositoryExists."""
     try:
         storage.stat(ROOT)
     except ObjectMissing:

@@ -42,7 +42,7 @@ class FixedNode:
 
 
 def decode_fixed_node(links: bytes, *, name: str) -> FixedNode:
-    """Raises: Damaged."""
+    """The node that *links* say. Raises: Damaged."""
     if len(links) < _HEAD.size:
         raise Damaged(f"{name} is too short to be a node")
     level, count = _HEAD.unpack_from(links)
@@ -66,7 +66,7 @@ def decode_fixed_node(links: bytes, *, name: str) -> FixedNode:
 
 
 def check_content(content: FixedContent) -> None:
-    """Raises: ValueError (or UsageError for the chunk size) if a stream cannot be as its entry says."""
+    """Refuse a stream that cannot be as its entry says. Raises: ValueError, UsageError (for the chunk size)."""
     depth = tree_depth(FixedChunker(content.chunk_size).count(content.size))
     if (content.id is not None) != (content.position in _WITH_ID):
         raise ValueError("a stream has a root where it needs none, or none where it needs one")

@@ -115,7 +115,7 @@ def encode_directory(entries: Sequence[Entry]) -> Node:
 
 
 def decode_directory(node: Node, *, name: str) -> list[Entry]:
-    """Raises: Damaged."""
+    """The entries that a directory node says. Raises: Damaged, FormatUnknown."""
     links = decode_links(node.links, name=name)
     try:
         entries = [_decode_entry(record, links) for record in decode_record(node.body, list[_EntryRecord], name=name)]
@@ -166,7 +166,7 @@ def _encode_entry(entry: Entry, link: int) -> _EntryRecord:
 
 
 def _check_names(names: Sequence[bytes]) -> None:
-    """Raises: ValueError for names that no directory has: they would lead a restore out of its target."""
+    """Refuse names that no directory has: they would lead a restore out of its target. Raises: ValueError."""
     if len(set(names)) != len(names):
         raise ValueError("two entries have one name")
     for name in names:
