@@ -82,7 +82,8 @@ def check_name(name: str) -> str:
     """Return *name* if a snapshot may be called so. Raises: UsageError."""
     if not name or not name.isprintable() or name != name.strip():
         raise UsageError(
-            f"{name!r} cannot be the name of a snapshot", hint="use printable characters, without blanks around them (--name)"
+            f"{name!r} cannot be the name of a snapshot",
+            hint="use printable characters, without blanks around them (--name)",
         )
     return name
 
