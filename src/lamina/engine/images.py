@@ -23,12 +23,12 @@ BATCH_BYTES = 8 << 20  # handed to a thread at a time: its cost is small against
 WAIT_S = 1.0  # how often a long wait looks at the stop button and the checkpoint
 ZEROS = bytes(16 << 20)  # as long as the largest chunk
 
-_MEMORY_BYTES = 96 << 20  # for the buffers of all threads together
+_MEMORY_BYTES = 64 << 20  # for the buffers of all threads together
 
 
 def worker_count(chunk_size: int) -> int:
-    """One thread a processor, fewer if their buffers (about three chunks each) would take too much memory."""
-    return max(1, min(len(os.sched_getaffinity(0)), _MEMORY_BYTES // (3 * chunk_size), 16))
+    """One thread a processor, fewer if their buffers (about four chunks each) would take too much memory."""
+    return max(1, min(len(os.sched_getaffinity(0)), _MEMORY_BYTES // (4 * chunk_size), 8))
 
 
 @dataclass(slots=True)
