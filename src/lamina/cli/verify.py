@@ -54,5 +54,6 @@ def _listed(word: str, problems: Iterable[Problem]) -> list[str]:
     lines = []
     for one in problems:
         affected = f" (affects {', '.join(text[:8] for text in one.snapshots)})" if one.snapshots else ""
-        lines.append(f"{word}: {one.object}: {one.what}{affected}")
+        what = one.what if one.what.startswith(one.object) else f"{one.object}: {one.what}"
+        lines.append(f"{word}: {what}{affected}")
     return lines

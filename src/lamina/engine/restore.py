@@ -14,7 +14,7 @@ from typing import TypeVar
 from lamina.engine.images import ZEROS
 from lamina.engine.outcome import Difference
 from lamina.engine.threads import batched, each
-from lamina.errors import Damaged, NotPermitted, TargetUnwritable, UsageError
+from lamina.errors import Damaged, LaminaError, NotPermitted, TargetUnwritable, UsageError
 from lamina.model.entries import Entry, FixedContent, Position
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
@@ -122,6 +122,10 @@ def restore(
                     run.check(item, target)
             else:
                 run.pour(item, target)
+        except LaminaError as error:
+            error.message += f"; {target.name} is incomplete and must not be used as it is"
+            error.args = (error.message,)
+            raise
         finally:
             target.close()
     duration = timedelta(seconds=operation.clock.monotonic() - begun)

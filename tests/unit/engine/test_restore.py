@@ -85,6 +85,15 @@ def test_damage_stops_a_restore_and_names_the_chunk():
         run(small, MemoryTarget(len(IMAGE)))
 
 
+def test_a_target_that_a_failed_restore_left_behind_is_called_incomplete():
+    small = SmallRepository()
+    small.back_up(IMAGE)
+    for found in list(small.storage.objects("data/")):
+        small.storage.delete(found.name)
+    with pytest.raises(Damaged, match="target is incomplete and must not be used"):
+        run(small, MemoryTarget(len(IMAGE)))
+
+
 @pytest.mark.parametrize("holder", ["writer", "steward"])
 def test_only_an_owner_restores(small: SmallRepository, holder: str):
     small.back_up(IMAGE, holder="writer")
