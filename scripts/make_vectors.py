@@ -27,6 +27,7 @@ from lamina.model.snapshots import Role
 from lamina.repository.birth import Birth, birth_mac, first_epoch, first_format
 from lamina.repository.blobs import BlobSealer, ChunkNamer, Node
 from lamina.repository.control import ControlRecords, Signer, seal_body
+from lamina.repository.directories import encode_directory
 from lamina.repository.format import (
     BlobHeader,
     BlobKind,
@@ -45,7 +46,6 @@ from lamina.repository.packs import PackWriter
 from lamina.repository.records import AttributesBody, PackRow
 from lamina.repository.session_keys import make_session_keys
 from lamina.repository.streams import FixedNode
-from lamina.repository.trees import encode_directory
 from lamina.storage.backends.memory import MemoryStorage
 
 ROOT = bytes(32)

@@ -11,8 +11,8 @@ from lamina.model.entries import Entry, EntryType, FixedContent, Metadata, Posit
 from lamina.model.ids import ChunkId
 from lamina.repository.blobs import Node
 from lamina.repository.control import record_number
+from lamina.repository.directories import decode_directory, encode_directory
 from lamina.repository.streams import FixedNode, decode_fixed_node
-from lamina.repository.trees import decode_directory, encode_directory
 
 CHUNK = ChunkId(b"\x11" * 32)
 
@@ -28,12 +28,12 @@ def whole(size: int = 100, chunk_size: int = 1 << 16) -> FixedContent:
 @pytest.mark.parametrize("name", [b"", b".", b"..", b"../../etc/cron.d/x", b"/etc/passwd", b"a/b", b"a\0b"])
 def test_a_name_that_leads_out_of_the_target_is_refused(name: bytes):
     with pytest.raises(Damaged, match="cannot be a name"):
-        decode_directory(encode_directory([image(name, whole())]), name="node")
+        list(decode_directory(encode_directory([image(name, whole())]), CHUNK).entries())
 
 
 def test_two_entries_of_one_name_are_refused():
     with pytest.raises(Damaged, match="one name"):
-        decode_directory(encode_directory([image(b"a", whole()), image(b"a", whole(50))]), name="node")
+        list(decode_directory(encode_directory([image(b"a", whole()), image(b"a", whole(50))]), CHUNK).entries())
 
 
 @pytest.mark.parametrize("chunk_size", [0, 1, 1000, 1 << 15, 1 << 25])
@@ -42,7 +42,7 @@ def test_a_chunk_size_that_no_writer_uses_is_refused(chunk_size: int):
     fields = msgspec.msgpack.decode(sane.body)
     fields[0][9] = chunk_size
     with pytest.raises(Damaged):
-        decode_directory(Node(sane.links, msgspec.msgpack.encode(fields)), name="node")
+        list(decode_directory(Node(sane.links, msgspec.msgpack.encode(fields)), CHUNK).entries())
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_a_chunk_size_that_no_writer_uses_is_refused(chunk_size: int):
 )
 def test_a_root_that_does_not_fit_its_position_is_refused(content: FixedContent):
     with pytest.raises(Damaged):
-        decode_directory(encode_directory([image(b"a", content)]), name="node")
+        list(decode_directory(encode_directory([image(b"a", content)]), CHUNK).entries())
 
 
 def test_a_link_of_another_kind_than_the_entry_needs_is_refused():
@@ -64,12 +64,12 @@ def test_a_link_of_another_kind_than_the_entry_needs_is_refused():
     sane = encode_directory([image(b"a", whole(1 << 20))])
     for kind in (1, 3):
         with pytest.raises(Damaged):
-            decode_directory(Node(bytes([kind]) + sane.links[1:], sane.body), name="node")
+            list(decode_directory(Node(bytes([kind]) + sane.links[1:], sane.body), CHUNK).entries())
 
 
 def test_a_directory_without_a_child_is_refused():
     with pytest.raises(Damaged):
-        decode_directory(encode_directory([Entry(b"d", EntryType.DIRECTORY)]), name="node")
+        list(decode_directory(encode_directory([Entry(b"d", EntryType.DIRECTORY)]), CHUNK).entries())
 
 
 @pytest.mark.parametrize("kind", [Position.UNREAD, Position.UNREAD_KEPT])

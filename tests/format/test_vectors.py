@@ -28,6 +28,7 @@ from lamina.model.snapshots import Role
 from lamina.repository.birth import Birth, birth_mac, decode_birth
 from lamina.repository.blobs import BlobSealer, ChunkNamer, Node
 from lamina.repository.control import ControlRecords, Signer, unseal_body
+from lamina.repository.directories import decode_directory, encode_directory
 from lamina.repository.format import (
     BlobHeader,
     BlobKind,
@@ -48,7 +49,6 @@ from lamina.repository.packs import check_pack
 from lamina.repository.records import AttributesBody, FormatRecord, PackRow
 from lamina.repository.session_keys import KeyOpener, Purpose
 from lamina.repository.streams import FixedNode, decode_fixed_node
-from lamina.repository.trees import decode_directory, encode_directory
 from lamina.storage.backends.memory import MemoryStorage
 from tests.format.independent_reader import load_reader
 
@@ -216,7 +216,7 @@ def test_a_fixed_node_of_another_length_is_refused(damage):
 
 def test_a_directory_node(reader_repository):
     vector = VECTORS["directory"]
-    entries = decode_directory(Node(vector["links"], vector["body"]), name="vector")
+    entries = list(decode_directory(Node(vector["links"], vector["body"]), ChunkId(bytes(32))).entries())
     assert encode_directory(entries) == Node(vector["links"], vector["body"])
     image, folder, zeros = READER.unpack(vector["body"])
     assert image == [b"disk.img", 2, 0o640, 1, 2, -5, 0, 1, 200000, 65536, 0]

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from lamina.errors import Damaged, NotPermitted
-from lamina.model.entries import Entry, Position
+from lamina.model.entries import CutContent, Entry, FixedContent, Position, SlicedContent
 from lamina.model.ids import ChunkId, PackId
 from lamina.model.snapshots import Snapshot
+from lamina.repository.contents import iter_parts
+from lamina.repository.directories import DirectoryNode
 from lamina.repository.format import BlobKind, pack_name
 from lamina.repository.repository import Repository
 from lamina.repository.streams import FANOUT, decode_fixed_node, tree_depth
-from lamina.repository.trees import children, walk_tree
+from lamina.repository.trees import children, get_directory_node
 
-_Marks = dict[tuple[ChunkId, int, int], frozenset[str]]
+PATHS_NAMED = 100  # of one snapshot; who has lost more than that needs a count, not a list
+
+_Wrong = frozenset[str]  # names of objects that are missing or damaged
+_NOTHING: _Wrong = frozenset()
+_Below = tuple[str, Sequence[ChunkId], _Wrong]  # of one entry: its name, directory nodes below it, what else is wrong
 
 
 class Reachability:
@@ -29,53 +35,109 @@ class Reachability:
         self._index = repository.index
         self._bad_blobs = bad_blobs
         self._good_packs = good_packs
-        self._nodes: _Marks = {}  # what is wrong under a node of (id, level, positions): names of objects
-        self._links: dict[ChunkId, frozenset[str]] = {}
+        self._fixed: dict[tuple[ChunkId, int, int], _Wrong] = {}  # under a node of (id, level, chunks it stands for)
+        self._metadata: dict[ChunkId, _Wrong] = {}  # under a directory, or any other node that only links are known of
         self._affected: defaultdict[str, set[str]] = defaultdict(set)
 
     def check(self, snapshot: Snapshot) -> Iterator[tuple[str, str]]:
         """What of a snapshot cannot be restored: where, and why."""
         label = f"snapshot {snapshot.short_id}"
-        try:
-            entries = list(walk_tree(self._reader, snapshot.root))
-        except NotPermitted:  # this key may not read its names; links it may follow
-            yield from self._verdict(snapshot, label, self._follow(BlobKind.DIRECTORY, snapshot.root))
+        wrong = self._below_directory(snapshot.root)
+        for name in wrong:
+            self._affected[name].add(snapshot.id.hex())
+        if not wrong:
             return
-        except Damaged as error:
-            yield label, error.message
-            return
-        for path, entry in entries:
-            yield from self._verdict(snapshot, f"{label}:{path}", self._check_entry(entry))
+        named = 0
+        for path, found in self._paths(snapshot.root):
+            named += 1
+            if named > PATHS_NAMED:
+                yield label, f"needs what is missing or damaged in more than {PATHS_NAMED} places"
+                return
+            yield (f"{label}:{path}" if path else label), _text(found)
+        if not named:
+            yield label, _text(wrong)
 
     def affected(self) -> dict[str, set[str]]:
         """Which snapshots need something from an object that is missing or damaged."""
         return dict(self._affected)
 
-    def _verdict(self, snapshot: Snapshot, where: str, wrong: frozenset[str]) -> Iterator[tuple[str, str]]:
-        for name in wrong:
-            self._affected[name].add(snapshot.id.hex())
-        if wrong:
-            shown = ", ".join(sorted(wrong)[:3])
-            more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-            yield where, f"needs what is missing or damaged: {shown}{more}"
+    def _below_directory(self, root: ChunkId) -> _Wrong:
+        """What is wrong in and below a directory, the deepest first: a tree may be deeper than Python's stack."""
+        todo = [root]
+        begun: dict[ChunkId, list[_Below]] = {}
+        while todo:
+            chunk = todo[-1]
+            if chunk in self._metadata:
+                todo.pop()
+            elif chunk not in begun:
+                begun[chunk] = self._entries(chunk)
+                todo += [child for _, below, _ in begun[chunk] for child in below if child not in self._metadata]
+            else:
+                todo.pop()
+                found = begun.pop(chunk)
+                self._metadata[chunk] = _NOTHING.union(
+                    *(self._metadata[child] for _, below, _ in found for child in below), *(own for _, _, own in found)
+                )
+        return self._metadata[root]
 
-    def _check_entry(self, entry: Entry) -> frozenset[str]:
+    def _paths(self, root: ChunkId) -> Iterator[tuple[str, _Wrong]]:
+        """The entries below a directory that need what is wrong; ways that lead to none are not walked."""
+        todo = [("", root)]
+        while todo:
+            start, chunk = todo.pop()
+            deeper: list[tuple[str, ChunkId]] = []
+            for name, below, own in self._entries(chunk):
+                path = f"{start}/{name}" if start and name else start or name
+                if own:
+                    yield path, own
+                deeper += [(path, child) for child in below if self._metadata[child]]
+            todo += reversed(deeper)
+
+    def _entries(self, chunk: ChunkId) -> list[_Below]:
+        """What a directory node says, entry by entry; if its names may not be read, its links as one."""
+        try:
+            node = get_directory_node(self._reader, chunk)
+            if node.has_parts:
+                return [("", [node.part(number) for number in range(len(node.records))], _NOTHING)]
+            return [self._entry(node, number) for number in range(len(node.records))]
+        except NotPermitted:
+            return [("", (), self._below_links(BlobKind.DIRECTORY, chunk))]
+        except Damaged:
+            return [("", (), frozenset({self._where(chunk)}))]
+
+    def _entry(self, node: DirectoryNode, number: int) -> _Below:
+        entry = node.entry(number)
+        name = entry.name.decode("utf-8", "surrogateescape")
+        return name, () if entry.child is None else (entry.child,), self._below_content(entry)
+
+    def _below_content(self, entry: Entry) -> _Wrong:
         content = entry.content
+        if isinstance(content, SlicedContent):
+            return _NOTHING.union(*(self._chunk(chunk, offset + length) for chunk, offset, length in content.slices))
+        if isinstance(content, CutContent):
+            try:
+                parts = [part.chunk for part in iter_parts(self._reader, content)]
+            except Damaged as error:
+                return frozenset({error.message})
+            return _NOTHING.union(*(self._chunk(chunk) for chunk in parts if chunk is not None))
         if content is None or content.id is None:
-            return frozenset()
+            return _NOTHING
+        return self._below_fixed(content, content.id)
+
+    def _below_fixed(self, content: FixedContent, chunk: ChunkId) -> _Wrong:
         count = -(-content.size // content.chunk_size)
         if content.position is not Position.DATA or not tree_depth(count):
-            return self._chunk(content.id)
-        return self._node(content.id, tree_depth(count), count)
+            return self._chunk(chunk)
+        return self._fixed_node(chunk, tree_depth(count), count)
 
-    def _node(self, chunk: ChunkId, level: int, chunks: int) -> frozenset[str]:
+    def _fixed_node(self, chunk: ChunkId, level: int, chunks: int) -> _Wrong:
         """What is wrong under a node of *level* that must stand for *chunks* chunks."""
         key = (chunk, level, chunks)
-        if key not in self._nodes:
-            self._nodes[key] = self._read_node(chunk, level, chunks)
-        return self._nodes[key]
+        if key not in self._fixed:
+            self._fixed[key] = self._read_fixed_node(chunk, level, chunks)
+        return self._fixed[key]
 
-    def _read_node(self, chunk: ChunkId, level: int, chunks: int) -> frozenset[str]:
+    def _read_fixed_node(self, chunk: ChunkId, level: int, chunks: int) -> _Wrong:
         name = f"metadata chunk {chunk.hex()}"
         try:
             node = decode_fixed_node(self._reader.get_links(BlobKind.FIXED_NODE, chunk), name=name)
@@ -91,25 +153,33 @@ class Reachability:
             if level == 1 or kind is not Position.DATA:
                 wrong |= self._chunk(child)
             else:
-                wrong |= self._node(child, level - 1, min(under, chunks - number * under))
+                wrong |= self._fixed_node(child, level - 1, min(under, chunks - number * under))
         return frozenset(wrong)
 
-    def _follow(self, kind: BlobKind, root: ChunkId) -> frozenset[str]:
-        """The same with links only, the deepest first: a hostile tree may be deeper than Python's stack."""
+    def _below_links(self, kind: BlobKind, root: ChunkId) -> _Wrong:
+        """The same with links only, the deepest first."""
         todo = [(kind, root)]
-        below: dict[ChunkId, list[tuple[BlobKind, ChunkId]] | None] = {}
+        begun: dict[ChunkId, list[tuple[BlobKind, ChunkId]] | None] = {}
         while todo:
             kind, chunk = todo[-1]
-            if chunk not in below:
-                below[chunk] = self._children(kind, chunk) if kind is not BlobKind.DATA else []
-                todo += [child for child in below[chunk] or () if child[1] not in self._links]
-                continue
-            todo.pop()
-            if chunk not in self._links:
-                found = below[chunk]
-                wrong = self._chunk(chunk) if kind is BlobKind.DATA or found is None else frozenset[str]()
-                self._links[chunk] = wrong.union(*(self._links[child] for _, child in found or ()))
-        return self._links[root]
+            if chunk in self._metadata:
+                todo.pop()
+            elif chunk not in begun:
+                begun[chunk] = self._children(kind, chunk)
+                todo += [
+                    one for one in begun[chunk] or () if one[0] is not BlobKind.DATA and one[1] not in self._metadata
+                ]
+            else:
+                todo.pop()
+                self._metadata[chunk] = self._below_children(chunk, begun.pop(chunk))
+        return self._metadata[root]
+
+    def _below_children(self, chunk: ChunkId, found: list[tuple[BlobKind, ChunkId]] | None) -> _Wrong:
+        if found is None:
+            return self._chunk(chunk) or frozenset({f"metadata chunk {chunk.hex()}"})
+        return _NOTHING.union(
+            *(self._chunk(child) if kind is BlobKind.DATA else self._metadata[child] for kind, child in found)
+        )
 
     def _children(self, kind: BlobKind, chunk: ChunkId) -> list[tuple[BlobKind, ChunkId]] | None:
         """What a metadata chunk links to; None if it cannot be read."""
@@ -119,14 +189,22 @@ class Reachability:
         except Damaged:
             return None
 
-    def _chunk(self, chunk: ChunkId) -> frozenset[str]:
-        """Empty if a chunk is whole in some pack."""
+    def _chunk(self, chunk: ChunkId, needed: int = 0) -> _Wrong:
+        """Empty if a chunk is whole in some pack, and has the bytes that are needed."""
         for place in self._index.places(chunk):
             if place.pack in self._good_packs and (chunk, place.pack) not in self._bad_blobs:
-                return frozenset()
+                if place.plain_size < needed:
+                    return frozenset({f"chunk {chunk.hex()} (it has fewer bytes than a file needs of it)"})
+                return _NOTHING
         return frozenset({self._where(chunk)})
 
     def _where(self, chunk: ChunkId) -> str:
         """The object that should hold a chunk."""
         place = next(self._index.places(chunk), None)
         return f"chunk {chunk.hex()}" if place is None else pack_name(place.pack, meta=place.meta)
+
+
+def _text(wrong: _Wrong) -> str:
+    shown = ", ".join(sorted(wrong)[:3])
+    more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+    return f"needs what is missing or damaged: {shown}{more}"

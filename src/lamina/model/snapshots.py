@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
@@ -39,7 +40,7 @@ class Statistics:
 class Snapshot:
     """One snapshot as this key sees it.
 
-    `name`, `host`, `paths`, `tags`, `note` are None or empty where the key cannot read names (`readable` is false then).
+    `name`, `host`, `paths`, `users`, `groups`, `tags`, `note` are None or empty where the key cannot read names (`readable` is false then).
     """
 
     id: SessionId
@@ -52,6 +53,8 @@ class Snapshot:
     name: str | None = None
     host: str = ""
     paths: tuple[str, ...] = ()
+    users: Mapping[int, str] = field(default_factory=dict)  # names of those who own entries, where they were saved
+    groups: Mapping[int, str] = field(default_factory=dict)
     tags: frozenset[str] = frozenset()
     note: str = ""
     statistics: Statistics = Statistics()

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lamina.chunking.chunker import Chunker
+from lamina.chunking.fastcdc import FastCdc
 from lamina.crypto.keys import OWNER_SLOT
-from lamina.errors import NotPermitted
+from lamina.errors import Damaged, FormatUnknown, NotPermitted, UsageError
 from lamina.model.ids import RepositoryId
 from lamina.model.snapshots import Role
 from lamina.repository.blobs import BlobSealer, ChunkNamer
@@ -30,6 +32,7 @@ class Access:
     epoch: EpochRecord
     structure_key: bytes = field(repr=False)
     id_key: bytes | None = field(repr=False)  # None: a steward's
+    chunker_key: bytes | None = field(repr=False)  # likewise
     own_slot: tuple[bytes, bytes] | None  # a writer's slot and envelope public key
     cache: Path | None
 
@@ -40,6 +43,29 @@ class Access:
                 f"a {self.role.value} key cannot name content", hint="use an owner's or a writer's passphrase"
             )
         return ChunkNamer(self.id_key)
+
+    def chunker(self) -> Chunker:
+        """Cuts content as every writer of this repository does.
+
+        Raises: NotPermitted for a steward; FormatUnknown; Damaged if the sizes in the format record make no sense.
+        """
+        if self.chunker_key is None:
+            raise NotPermitted(
+                f"a {self.role.value} key cannot cut content", hint="use an owner's or a writer's passphrase"
+            )
+        record = self.format
+        if record.chunker != "fastcdc":
+            raise FormatUnknown(
+                f"the repository cuts content with {record.chunker!r}, which this Lamina does not know",
+                hint="upgrade Lamina",
+            )
+        try:
+            return FastCdc(record.chunker_min, record.chunker_average, record.chunker_max, self.chunker_key)
+        except UsageError as error:
+            raise Damaged(
+                f"the repository's format record makes no sense: {error.message}",
+                hint="if a newer Lamina wrote it, upgrade; else restore format/ from a copy of the storage",
+            ) from error
 
     @property
     def reader_slot(self) -> bytes:

@@ -112,6 +112,7 @@ class BlobKind(IntEnum):
     DATA = 1
     FIXED_NODE = 2
     DIRECTORY = 3
+    CUT_NODE = 4
 
 
 class RetentionClass(IntEnum):

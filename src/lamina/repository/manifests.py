@@ -219,6 +219,8 @@ class Manifests:
             name=body.name,
             host=body.host,
             paths=tuple(path.decode("utf-8", "surrogateescape") for path in body.paths),
+            users={number: name.decode("utf-8", "surrogateescape") for number, name in body.users},
+            groups={number: name.decode("utf-8", "surrogateescape") for number, name in body.groups},
             tags=frozenset(tags),
             note=note,
             statistics=Statistics(snapshot.size, body.read, body.new, snapshot.statistics.stored),

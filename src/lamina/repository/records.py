@@ -142,6 +142,8 @@ class SnapshotBody(_Record, frozen=True):
     read: int
     new: int
     program: str
+    users: list[tuple[int, bytes]] = []  # what the source's machine calls the owners of entries
+    groups: list[tuple[int, bytes]] = []
 
 
 class AbortRecord(_Record, frozen=True):

@@ -303,6 +303,7 @@ def _open_access(storage: Storage, repository: RepositoryId, unlocked: Unlocked,
         epoch=_newest(storage, control, _EPOCHS, Kind.EPOCH, EpochRecord),
         structure_key=bundle.structure_key,
         id_key=bundle.id_key,
+        chunker_key=bundle.chunker_key,
         own_slot=own_slot,
         cache=cache / repository.hex() if cache is not None else None,
     )

@@ -7,8 +7,8 @@ that a session it knows of may still refer to.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from lamina.crypto.hashing import derive, keyed_hash
@@ -55,6 +55,8 @@ class SnapshotFacts:
     paths: tuple[str, ...]
     tags: frozenset[str]
     expires: datetime | None
+    users: Mapping[int, str] = field(default_factory=dict)  # names of those who own entries
+    groups: Mapping[int, str] = field(default_factory=dict)
 
 
 class Session:
@@ -170,7 +172,8 @@ class Session:
         """What only its owner and its writer may know, sealed."""
         paths = [path.encode("utf-8", "surrogateescape") for path in facts.paths]
         new = self.writer.counts.new
-        body = SnapshotBody(facts.name, facts.host, paths, sorted(facts.tags), facts.read, new, facts.program)
+        owners = [_encode_names(names) for names in (facts.users, facts.groups)]
+        body = SnapshotBody(facts.name, facts.host, paths, sorted(facts.tags), facts.read, new, facts.program, *owners)
         return seal_body(self.writer.keys.metadata, self.id, body, self._access.repository)
 
     def _publish(self) -> None:
@@ -248,6 +251,10 @@ def begin_session(
     raise SessionAborted(
         f"a prune began {START_TRIES} times while this backup was starting", hint="try again in a minute"
     )
+
+
+def _encode_names(names: Mapping[int, str]) -> list[tuple[int, bytes]]:
+    return [(number, name.encode("utf-8", "surrogateescape")) for number, name in sorted(names.items())]
 
 
 def hash_name(access: Access, name: str) -> bytes:

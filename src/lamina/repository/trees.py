@@ -1,43 +1,137 @@
-"""Directories ↔ nodes (spec: directory nodes)."""
+"""Directories ↔ trees of nodes. A long directory is cut into parts by its content, so that it is cheap to change."""
 
 from __future__ import annotations
 
 import posixpath
-import struct
+import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
 
-import msgspec
-
-from lamina.errors import Damaged, EntryMissing, FormatUnknown, UsageError
-from lamina.model.entries import Entry, EntryType, FixedContent, Metadata, Position
+from lamina.errors import Damaged, EntryMissing
+from lamina.model.entries import Entry, EntryType, Metadata, Totals
 from lamina.model.ids import ChunkId
-from lamina.repository.blobs import Node
 from lamina.repository.chunks import ChunkReader
-from lamina.repository.format import BlobKind, decode_blob_kind, decode_record
-from lamina.repository.streams import ChunkPutter, check_content, decode_fixed_node, tree_depth
+from lamina.repository.cut_streams import decode_cut_node
+from lamina.repository.directories import (
+    DirectoryNode,
+    EntryRecord,
+    PartOf,
+    decode_directory,
+    decode_links,
+    encode_directory,
+    encode_parts,
+)
+from lamina.repository.format import BlobKind
+from lamina.repository.streams import ChunkPutter, decode_fixed_node
 
-_LINK = struct.Struct("<BI32s")  # kind of the chunk, how many bytes of it are used (0: all), its id
-_FIXED = 1  # form of a stream: cut at fixed places
+MIN_PART, MAX_PART = 256, 4096  # entries of one node; on average about 700 where there are many
+MAX_EXTRA = 4 << 20  # bytes of extended attributes and link targets in one node
 
-
-class _EntryRecord(msgspec.Struct, array_like=True, frozen=True):
-    name: bytes
-    type: int
-    mode: int
-    uid: int
-    gid: int
-    mtime_ns: int
-    link: int  # ordinal among the node's links; -1: none
-    form: int  # of the stream; 0: none
-    size: int
-    chunk_size: int
-    position: int
+_Item = Entry | tuple[DirectoryNode, int]  # a new entry, or one that is known from another tree
 
 
-def put_tree(writer: ChunkPutter, entries: Mapping[str, Entry]) -> ChunkId:
-    """Store entries by path as nested directories, the deepest first; returns the root's id."""
+class DirectoryWriter:
+    """Stores one directory, entry by entry in the order of names."""
+
+    def __init__(self, putter: ChunkPutter) -> None:
+        self._putter = putter
+        self._items: list[_Item] = []
+        self._extra = 0
+        self._part = [0, 0, 0]  # totals of the entries in `_items`
+        self._all = [0, 0, 0]
+        self._levels: list[list[PartOf]] = []  # parts that are in no node yet, lowest level first
+
+    def add(self, entry: Entry) -> None:
+        """Take the next entry."""
+        totals = entry.totals
+        below = (0, entry.size, 0) if totals is None else totals
+        self._count(1 + below[0], below[1], int(entry.is_flawed) + below[2])
+        self._extra += len(entry.target) + sum(len(value) for _, value in entry.metadata.xattrs)
+        self._items.append(entry)
+        self._cut_if(entry.name)
+
+    def keep(self, node: DirectoryNode, number: int) -> None:
+        """Take the next entry as it stands in another tree, whose chunks are certain to stay."""
+        record = node.records[number]
+        below = record.totals or (0, record.size, 0)
+        self._count(1 + below[0], below[1], int(record.state > 1) + below[2])
+        self._extra += len(record.target) + sum(len(value) for _, value in record.xattrs)
+        self._items.append((node, number))
+        self._cut_if(record.name)
+
+    def finish(self) -> tuple[ChunkId, Totals]:
+        """Store what is left; the directory's node, and what is below it."""
+        if self._items or not self._levels:
+            self._put_entries()
+        level = 0
+        while level < len(self._levels) - 1 or len(self._levels[level]) > 1:
+            if self._levels[level]:
+                self._put_parts(level)
+            level += 1
+        return self._levels[level][0].id, Totals(*self._all)
+
+    def _count(self, *counts: int) -> None:
+        for number, count in enumerate(counts):
+            self._part[number] += count
+            self._all[number] += count
+
+    def _cut_if(self, name: bytes) -> None:
+        if (len(self._items) >= MIN_PART and _is_cut(name)) or len(self._items) == MAX_PART or self._extra >= MAX_EXTRA:
+            self._put_entries()
+
+    def _put_entries(self) -> None:
+        items, self._items, self._extra = self._items, [], 0
+        chunk = _known_node(items)
+        if chunk is None:
+            entries = [item if isinstance(item, Entry) else item[0].entry(item[1]) for item in items]
+            chunk = self._putter.put_node(BlobKind.DIRECTORY, encode_directory(entries))
+        first = items[0] if items else None
+        name = b"" if first is None else first.name if isinstance(first, Entry) else first[0].records[first[1]].name
+        part, self._part = Totals(*self._part), [0, 0, 0]
+        self._push(0, PartOf(name, chunk, part))
+
+    def _put_parts(self, level: int) -> None:
+        parts, self._levels[level] = self._levels[level], []
+        chunk = self._putter.put_node(BlobKind.DIRECTORY, encode_parts(parts))
+        totals = Totals(*(sum(counts) for counts in zip(*(part.totals for part in parts), strict=True)))
+        self._push(level + 1, PartOf(parts[0].name, chunk, totals))
+
+    def _push(self, level: int, part: PartOf) -> None:
+        if level == len(self._levels):
+            self._levels.append([])
+        pending = self._levels[level]
+        pending.append(part)
+        if (len(pending) >= MIN_PART and _is_cut(part.name)) or len(pending) == MAX_PART:
+            self._put_parts(level)
+
+
+def _is_cut(name: bytes) -> bool:
+    """Whether a node may end behind this name: one in 512 (CRC-32 is as good as any hash for that, and it is there)."""
+    return zlib.crc32(name) & 511 == 0
+
+
+def _known_node(items: list[_Item]) -> ChunkId | None:
+    """The node that holds exactly these entries already."""
+    if not items or isinstance(items[0], Entry):
+        return None
+    node = items[0][0]
+    if len(items) != len(node.records) or items[0][1] != 0:
+        return None
+    same = all(not isinstance(item, Entry) and item[0] is node for item in items)
+    return node.id if same else None  # they come in order and none twice: these are all
+
+
+def put_tree(
+    writer: ChunkPutter, entries: Mapping[str, Entry], parents: Mapping[str, Metadata] | None = None
+) -> ChunkId:
+    """Store entries by path as nested directories, the deepest first; returns the root's id.
+
+    The directories above them get the metadata in *parents*, or none. The path "" is the root itself and stands alone.
+    """
+    if "" in entries:
+        root = entries[""].child
+        assert root is not None and len(entries) == 1  # noqa: S101, PT018 - whoever names sources makes sure
+        return root
     below: defaultdict[str, list[Entry]] = defaultdict(list, {"": []})
     for path, entry in entries.items():
         below[posixpath.dirname(path)].append(entry)
@@ -45,10 +139,12 @@ def put_tree(writer: ChunkPutter, entries: Mapping[str, Entry]) -> ChunkId:
             below[parent]  # a directory in its own right, even if it only holds directories
     for path in sorted(below, key=lambda path: path.count("/"), reverse=True):
         if path:
-            child = _put_directory(writer, below.pop(path))
+            child, totals = _put_directory(writer, below.pop(path))
             name = posixpath.basename(path).encode("utf-8", "surrogateescape")
-            below[posixpath.dirname(path)].append(Entry(name, EntryType.DIRECTORY, child=child))
-    return _put_directory(writer, below[""])
+            metadata = (parents or {}).get(path, Metadata())
+            entry = Entry(name, EntryType.DIRECTORY, metadata, child=child, totals=totals)
+            below[posixpath.dirname(path)].append(entry)
+    return _put_directory(writer, below[""])[0]
 
 
 def _parents(path: str) -> Iterator[str]:
@@ -56,137 +152,96 @@ def _parents(path: str) -> Iterator[str]:
         yield path
 
 
-def _put_directory(writer: ChunkPutter, entries: Sequence[Entry]) -> ChunkId:
-    _check_names([entry.name for entry in entries])
-    return writer.put_node(BlobKind.DIRECTORY, encode_directory(sorted(entries, key=lambda entry: entry.name)))
+def _put_directory(writer: ChunkPutter, entries: list[Entry]) -> tuple[ChunkId, Totals]:
+    directory = DirectoryWriter(writer)
+    for entry in sorted(entries, key=lambda entry: entry.name):
+        directory.add(entry)
+    return directory.finish()
 
 
 def walk_tree(reader: ChunkReader, root: ChunkId, prefix: str = "") -> Iterator[tuple[str, Entry]]:
-    """Every file below *root* with its path, in order. Raises: Damaged, ChunkMissing, NotPermitted."""
-    todo = [iter([(prefix, Entry(b"", EntryType.DIRECTORY, child=root))])]  # a stack: trees may be deeper than Python's
+    """Every entry below the directory *root* with its path, a directory before what is in it, in the order of names.
+
+    Raises: Damaged, ChunkMissing, NotPermitted.
+    """
+    todo = [(prefix, read_directory(reader, root))]  # a stack: trees may be deeper than Python's
     while todo:
-        found = next(todo[-1], None)
-        if found is None:
+        start, rest = todo[-1]
+        entry = next(rest, None)
+        if entry is None:
             todo.pop()
             continue
-        path, entry = found
-        if entry.child is None:
-            yield path, entry
-        else:
-            todo.append(iter(_children(reader, entry.child, path)))
-
-
-def _children(reader: ChunkReader, chunk: ChunkId, path: str) -> list[tuple[str, Entry]]:
-    start = f"{path}/" if path and not path.endswith("/") else path
-    return [(start + entry.name.decode("utf-8", "surrogateescape"), entry) for entry in read_directory(reader, chunk)]
+        path = start + entry.name.decode("utf-8", "surrogateescape")
+        yield path, entry
+        if entry.child is not None:
+            todo.append((path + "/", read_directory(reader, entry.child)))
 
 
 def get_entry(reader: ChunkReader, root: ChunkId, path: str) -> Entry:
-    """The entry at *path*. Raises: EntryMissing, Damaged, ChunkMissing."""
-    names = [name for name in path.split("/") if name]
+    """The entry at *path*; the root itself for "". Raises: EntryMissing, Damaged, ChunkMissing."""
     entry = Entry(b"", EntryType.DIRECTORY, child=root)
-    for name in names:
-        encoded = name.encode("utf-8", "surrogateescape")
-        below = read_directory(reader, entry.child) if entry.child is not None else []
-        found = [item for item in below if item.name == encoded]
-        if not found:
-            raise EntryMissing(f"the snapshot has no entry {path!r}", hint="`lamina show SNAPSHOT` lists what it has")
-        entry = found[0]
+    for name in path.encode("utf-8", "surrogateescape").split(b"/"):
+        if name:
+            found = find_entry(reader, entry.child, name) if entry.child is not None else None
+            if found is None:
+                raise EntryMissing(f"the snapshot has no entry {path!r}", hint="`lamina ls SNAPSHOT` lists what it has")
+            entry = found
     return entry
 
 
-def read_directory(reader: ChunkReader, chunk: ChunkId) -> list[Entry]:
-    """The entries of one directory node. Raises: Damaged, ChunkMissing, NotPermitted."""
-    return decode_directory(reader.get_node(BlobKind.DIRECTORY, chunk), name=f"metadata chunk {chunk.hex()}")
+def find_entry(reader: ChunkReader, directory: ChunkId, name: bytes) -> Entry | None:
+    """The entry of that name in a directory; of a long one only the nodes on the way are read.
+
+    Raises: Damaged, ChunkMissing, NotPermitted.
+    """
+    node = get_directory_node(reader, directory)
+    while node.has_parts:
+        before = sum(record.name <= name for record in node.records)
+        if not before:
+            return None
+        node = get_directory_node(reader, node.part(before - 1))
+    number = next((at for at, record in enumerate(node.records) if record.name == name), None)
+    return None if number is None else node.entry(number)
 
 
-def encode_directory(entries: Sequence[Entry]) -> Node:
-    """One directory: links for whoever marks, a body for whoever may read names."""
-    links: list[bytes] = []
-    records: list[_EntryRecord] = []
-    for entry in entries:
-        link = -1
-        target = _link(entry)
-        if target is not None:
-            link = len(links)
-            links.append(_LINK.pack(target[0], 0, target[1]))
-        records.append(_encode_entry(entry, link))
-    return Node(b"".join(links), msgspec.msgpack.encode(records))
+def read_directory(reader: ChunkReader, chunk: ChunkId) -> Iterator[Entry]:
+    """The entries of a directory, as they are needed. Raises: Damaged, ChunkMissing, NotPermitted."""
+    for node in directory_nodes(reader, chunk):
+        yield from node.entries()
 
 
-def decode_directory(node: Node, *, name: str) -> list[Entry]:
-    """The entries that a directory node says. Raises: Damaged, FormatUnknown."""
-    links = decode_links(node.links, name=name)
-    try:
-        entries = [_decode_entry(record, links) for record in decode_record(node.body, list[_EntryRecord], name=name)]
-        _check_names([entry.name for entry in entries])
-    except (ValueError, IndexError, UsageError) as error:
-        raise Damaged(f"{name} holds an entry that makes no sense: {error}") from error
-    return entries
+def directory_nodes(reader: ChunkReader, chunk: ChunkId) -> Iterator[DirectoryNode]:
+    """The nodes that hold the entries of a directory, in order. Raises: Damaged, ChunkMissing, NotPermitted."""
+    last: EntryRecord | None = None
+    todo = [chunk]
+    while todo:
+        node = get_directory_node(reader, todo.pop())
+        if node.has_parts:
+            todo += [node.part(number) for number in reversed(range(len(node.records)))]
+            continue
+        if node.records:
+            if last is not None and last.name >= node.records[0].name:
+                raise Damaged(f"metadata chunk {node.id.hex()} is a part of a directory in the wrong place")
+            last = node.records[-1]
+        yield node
 
 
-def decode_links(links: bytes, *, name: str) -> list[tuple[BlobKind, bytes]]:
-    """What a directory node refers to. Raises: Damaged."""
-    if len(links) % _LINK.size:
-        raise Damaged(f"{name} holds no whole number of links")
-    return [(decode_blob_kind(kind, name=name), chunk) for kind, _, chunk in _LINK.iter_unpack(links)]
+def get_directory_node(reader: ChunkReader, chunk: ChunkId) -> DirectoryNode:
+    """One node of a directory. Raises: Damaged, ChunkMissing, NotPermitted."""
+    return decode_directory(reader.get_node(BlobKind.DIRECTORY, chunk), chunk)
 
 
 def children(kind: BlobKind, links: bytes, *, name: str) -> Iterator[tuple[BlobKind, ChunkId]]:
     """Every chunk that a metadata chunk refers to; the structure key is enough to follow them. Raises: Damaged."""
     if kind is BlobKind.DIRECTORY:
-        for child_kind, chunk in decode_links(links, name=name):
-            yield child_kind, ChunkId(chunk)
+        yield from decode_links(links, name=name)
     elif kind is BlobKind.FIXED_NODE:
         node = decode_fixed_node(links, name=name)
         below = BlobKind.DATA if node.level == 1 else BlobKind.FIXED_NODE
         for _, found in node.slots:
             if found is not None:
                 yield below, found
-
-
-def _link(entry: Entry) -> tuple[BlobKind, ChunkId] | None:
-    if entry.child is not None:
-        return BlobKind.DIRECTORY, entry.child
-    content = entry.content
-    if content is None or content.id is None:
-        return None
-    depth = tree_depth(-(-content.size // content.chunk_size))
-    return (BlobKind.FIXED_NODE if depth else BlobKind.DATA), content.id
-
-
-def _encode_entry(entry: Entry, link: int) -> _EntryRecord:
-    data, content = entry.metadata, entry.content
-    if content is None:
-        return _EntryRecord(entry.name, entry.type, data.mode, data.uid, data.gid, data.mtime_ns, link, 0, 0, 0, 0)
-    return _EntryRecord(
-        entry.name, entry.type, data.mode, data.uid, data.gid, data.mtime_ns, link,
-        _FIXED, content.size, content.chunk_size, content.position,
-    )  # fmt: skip
-
-
-def _check_names(names: Sequence[bytes]) -> None:
-    """Refuse names that no directory has: they would lead a restore out of its target. Raises: ValueError."""
-    if len(set(names)) != len(names):
-        raise ValueError("two entries have one name")
-    for name in names:
-        if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-            raise ValueError(f"{name!r} cannot be a name")
-
-
-def _decode_entry(record: _EntryRecord, links: Sequence[tuple[BlobKind, bytes]]) -> Entry:
-    target = links[record.link] if record.link >= 0 else None
-    metadata = Metadata(record.mode, record.uid, record.gid, record.mtime_ns)
-    if record.type not in tuple(EntryType) or (record.type == EntryType.FILE and record.form != _FIXED):
-        raise FormatUnknown(f"{record.name!r} is of a kind that this Lamina does not know", hint="upgrade Lamina")
-    entry = Entry(record.name, EntryType(record.type), metadata)
-    if entry.type is EntryType.DIRECTORY:
-        entry = replace(entry, child=ChunkId(target[1]) if target else None)
-    else:
-        chunk = ChunkId(target[1]) if target else None
-        content = FixedContent(record.size, record.chunk_size, Position(record.position), chunk)
-        check_content(content)
-        entry = replace(entry, content=content)
-    if _link(entry) != target or (entry.type is EntryType.DIRECTORY and target is None):
-        raise ValueError(f"{record.name!r} links to something else than its kind needs")
-    return entry
+    elif kind is BlobKind.CUT_NODE:
+        level, cut = decode_cut_node(links, name=name)
+        for child in cut:
+            yield (BlobKind.DATA if level == 1 else BlobKind.CUT_NODE), child.id

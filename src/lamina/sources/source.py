@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, runtime_checkable
 
-from lamina.model.entries import Extent, Metadata
+from lamina.model.entries import EntryType, Extent, Metadata
 
 
 @runtime_checkable
@@ -47,5 +47,108 @@ class StreamSource(Protocol):
     metadata: Metadata
 
     def read_into(self, buffer: memoryview) -> int: ...
+
+    def close(self) -> None: ...
+
+
+class Found(NamedTuple):
+    """One object as a walk met it: what can be known without opening it."""
+
+    name: bytes  # the last component of its path; empty for the root of a source
+    type: EntryType
+    metadata: Metadata  # without birth time, flags and extended attributes
+    size: int = 0  # bytes of a regular file's content
+    special: tuple[int, int] | None = None  # major and minor number of a device
+    error: str = ""  # why it (or what is in it) cannot be looked at
+
+
+class Folder(Protocol):
+    """One directory that a walk is in, or was in.
+
+    It can be read from (`FileSource.open`, `describe`) until its `End` was yielded, and longer by whoever holds it.
+    """
+
+    @property
+    def path(self) -> bytes:
+        """Where it lies, for people."""
+
+    def hold(self) -> None: ...
+
+    def release(self) -> None: ...
+
+
+class Begin(NamedTuple):
+    """A walk goes into a directory; what follows up to its `End` is in it. With `found.error` nothing follows but the `End`."""
+
+    folder: Folder
+    found: Found
+
+
+class Members(NamedTuple):
+    """Some of what is in a directory and is no directory itself, at most `MEMBERS`."""
+
+    folder: Folder
+    found: Sequence[Found]
+
+
+class End(NamedTuple):
+    """A walk leaves a directory."""
+
+    folder: Folder
+
+
+Step = Begin | Members | End
+MEMBERS = 1024  # of one step: what a walk looks ahead stays small
+
+
+class OpenFile(Protocol):
+    """One regular file, open.
+
+    - `found` is what it is now that it is open: size and times may differ from what the walk saw;
+    - `metadata` is all of it, birth time, flags and extended attributes included;
+    - `read_into` fills the buffer from where the last call ended, fewer bytes at the end of the file, 0 behind it;
+    - `has_holes` says whether some of it was never written; `image` is the same file as an image, open as long as this one;
+    - `changed` says whether it was seen to change since it was opened;
+    - any fault raises `SourceUnreadable`.
+    """
+
+    found: Found
+
+    def metadata(self) -> Metadata: ...
+
+    def read_into(self, buffer: memoryview) -> int: ...
+
+    def has_holes(self) -> bool: ...
+
+    def image(self) -> ImageSource: ...
+
+    def changed(self) -> bool: ...
+
+    def close(self) -> None: ...
+
+
+@runtime_checkable
+class FileSource(Protocol):
+    """A tree of files.
+
+    Every implementation promises:
+
+    - `walk` yields a directory before what is in it, and what is in it in the order of the names' bytes, so that steps of
+      subdirectories stand between `Members` of their parent; what the selection leaves out is not yielded; what cannot be looked
+      at is yielded with an `error`, never left out; what vanishes while the walk looks at it is left out;
+    - with *after*, the names that lead to some object, `walk` goes on behind that object and all below it, inside directories
+      whose `Begin` was yielded by another walk of this source before; it yields no `Begin` for these, but their `End`;
+    - `open` and `describe` may be called by any thread while the walk goes on, and follow no link;
+    - `open` raises `SourceMissing` if the file vanished, `SourceUnreadable` if it cannot be read or is no regular file any more;
+    - `describe` gives an object's whole metadata, and the target of a symbolic link (else empty), and raises the same.
+    """
+
+    name: str
+
+    def walk(self, after: Sequence[bytes] | None = None) -> Iterator[Step]: ...
+
+    def open(self, folder: Folder, found: Found) -> OpenFile: ...
+
+    def describe(self, folder: Folder, found: Found) -> tuple[Metadata, bytes]: ...
 
     def close(self) -> None: ...
