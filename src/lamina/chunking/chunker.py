@@ -1,11 +1,13 @@
-"""Cut images at fixed places."""
+"""Cut images at fixed places, and everything else where its content says so."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from lamina.errors import UsageError
+from lamina.model.entries import Buffer
 
 MIN_SIZE = 64 << 10  # smaller chunks cost more metadata than they save
 MAX_SIZE = 16 << 20  # a chunk and its copies must fit into memory many times over
@@ -39,3 +41,26 @@ class FixedChunker:
         """Offset and length of every chunk."""
         for position in range(self.count(total)):
             yield position * self.size, self.length(position, total)
+
+
+class Chunker(Protocol):
+    """Cuts content at places that the content decides, so that an insertion moves no cut far behind it.
+
+    Every implementation promises:
+
+    - `cuts` gives the ends of the chunks found in *buffer*, which begins where a chunk begins, in ascending order; no chunk is
+      longer than `max_size`, and none but the last of a stream is shorter than `min_size`;
+    - what lies behind the last end is unfinished and shorter than `max_size`: put more of the stream behind it and ask again;
+      with *final*, the stream ends with the buffer, and so does the last chunk; an empty buffer has no chunks;
+    - a stream that comes in pieces of any lengths has the same cuts as if it had come at once; pieces much smaller than
+      `max_size` only look at the same bytes many times;
+    - any number of threads may call at once.
+    """
+
+    @property
+    def min_size(self) -> int: ...
+
+    @property
+    def max_size(self) -> int: ...
+
+    def cuts(self, buffer: Buffer, *, final: bool) -> list[int]: ...
