@@ -1,11 +1,11 @@
-"""Bring the images of a snapshot back."""
+"""Bring single files and images of a snapshot back: to a file, a device, or a stream."""
 
 from __future__ import annotations
 
 import os
 import posixpath
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,14 +13,14 @@ from typing import TypeVar
 
 from lamina.engine.images import ZEROS
 from lamina.engine.outcome import Difference
-from lamina.engine.threads import batched, each
-from lamina.errors import Damaged, LaminaError, NotPermitted, TargetUnwritable, UsageError
-from lamina.model.entries import Entry, FixedContent, Position
+from lamina.engine.threads import each
+from lamina.errors import LaminaError, NotPermitted, TargetUnwritable, UsageError
+from lamina.model.entries import Content, Entry
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role, Snapshot
+from lamina.repository.contents import ContentPart, cut_part, iter_parts
 from lamina.repository.repository import Repository
-from lamina.repository.streams import FixedMap, Slot
 from lamina.repository.trees import get_entry, walk_tree
 from lamina.targets.target import ImageTarget, StreamTarget
 
@@ -31,12 +31,12 @@ Outcome = TypeVar("Outcome")
 
 @dataclass(frozen=True, slots=True)
 class RestoreItem:
-    """One stored image and where it goes."""
+    """One stored file or image and where it goes."""
 
     path: str  # as stored
     size: int
     target: str  # a path, or `-`
-    content: FixedContent
+    content: Content
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class RestorePlan:
 class RestoreReport:
     """What came of one restore."""
 
-    size: int  # bytes of the images
+    size: int  # bytes of the contents
     written: int  # bytes that had to be written
     kept: int  # bytes that were right already
     duration: timedelta
@@ -69,7 +69,7 @@ OpenTarget = Callable[[RestoreItem], ImageTarget | StreamTarget]
 def plan_restore(
     repository: Repository, snapshot: Snapshot, path: str | None, target: str, *, is_directory: bool
 ) -> RestorePlan:
-    """Decide which entry goes where: stored paths below a directory; one image to the file *target*.
+    """Decide which content goes where: stored paths below a directory; a single one to the file *target*.
 
     Raises: EntryMissing; UsageError if `-` would need more than one stream.
     """
@@ -85,9 +85,10 @@ def plan_restore(
             found, below = list(walk_tree(reader, entry.child, path + "/" if path else "")), path
         else:
             found, below = [(path, entry)], posixpath.dirname(path)
+    found = [(name, entry) for name, entry in found if entry.content is not None]
     if target == "-" and len(found) != 1:
         raise UsageError(
-            f"standard output takes one image, and this would be {len(found)}",
+            f"standard output takes one file or image, and this would be {len(found)}",
             hint="name one: " + ", ".join(f"{snapshot.short_id}:{name}" for name, _ in found[:3]),
         )
     as_file = len(found) == 1 and not is_directory
@@ -95,8 +96,8 @@ def plan_restore(
     for name, entry in found:
         inside = name.removeprefix(f"{below}/") if below else name
         place = target if as_file or target == "-" else os.path.join(target, inside)
-        assert entry.content is not None  # noqa: S101 - walk_tree yields files
-        items.append(RestoreItem(name, entry.size, place, entry.content))
+        if entry.content is not None:
+            items.append(RestoreItem(name, entry.size, place, entry.content))
     return RestorePlan(snapshot, tuple(items))
 
 
@@ -147,50 +148,48 @@ class _Run:
 
     def fill(self, item: RestoreItem, target: ImageTarget) -> None:
         """Write an image range by range, from several threads; what is right already stays."""
-        stored = FixedMap(self._reader, item.content)
 
-        def write(batch: Sequence[tuple[int, Slot]]) -> None:
-            self._fill_batch(stored, target, batch)
+        def write(batch: Sequence[ContentPart]) -> None:
+            self._fill_batch(target, batch)
 
-        self._note_unread(item, stored)
-        for _ in self._parallel(self._batches(stored), write):
+        self._note_unread(item)
+        for _ in self._parallel(self._batches(item), write):
             pass
 
     def pour(self, item: RestoreItem, target: StreamTarget) -> None:
         """Write a stream front to back; fetching runs ahead."""
-        stored = FixedMap(self._reader, item.content)
 
-        def fetch(batch: Sequence[tuple[int, Slot]]) -> tuple[Sequence[tuple[int, Slot]], dict[ChunkId, bytes]]:
+        def fetch(batch: Sequence[ContentPart]) -> tuple[Sequence[ContentPart], dict[ChunkId, bytes]]:
             return batch, self._reader.get_many(_ids(batch))
 
-        self._note_unread(item, stored)
-        for batch, contents in self._parallel(self._batches(stored), fetch):
-            for position, (_, chunk) in batch:
-                length = stored.chunker.length(position, item.size)
-                target.write(contents[chunk] if chunk is not None else memoryview(ZEROS)[:length])
-                self.written += length
-                self._operation.progress.advance(read=length)
+        self._note_unread(item)
+        for batch, chunks in self._parallel(self._batches(item), fetch):
+            for part in batch:
+                target.write(
+                    memoryview(ZEROS)[: part.length] if part.chunk is None else cut_part(part, chunks[part.chunk])
+                )
+                self.written += part.length
+                self._operation.progress.advance(read=part.length)
 
     def check(self, item: RestoreItem, target: ImageTarget) -> None:
-        """Read a restored image back and compare it with what its chunks are named. Raises: TargetUnwritable."""
-        stored = FixedMap(self._reader, item.content)
+        """Read what was restored back and compare it with what its chunks are named. Raises: TargetUnwritable."""
         self._operation.progress.start(f"verify {item.target}", item.size)
 
-        def compare(batch: Sequence[tuple[int, Slot]]) -> None:
-            for position, slot in batch:
-                length = stored.chunker.length(position, item.size)
-                if not self._is_right(target, position * stored.chunker.size, length, slot):
+        def compare(batch: Sequence[ContentPart]) -> None:
+            chunks = self._reader.get_many([part.chunk for part in batch if part.chunk is not None and not part.whole])
+            for part in batch:
+                if not self._is_right(target, part, chunks):
                     raise TargetUnwritable(
-                        f"{target.name} does not hold what was written to it at {position * stored.chunker.size}",
+                        f"{target.name} does not hold what was written to it at {part.offset}",
                         hint="the disk or the memory of this machine is faulty; restore elsewhere",
                     )
-                self._operation.progress.advance(read=length)
+                self._operation.progress.advance(read=part.length)
 
-        for _ in self._parallel(self._batches(stored), compare):
+        for _ in self._parallel(self._batches(item), compare):
             pass
 
     def _parallel(
-        self, batches: Iterator[list[tuple[int, Slot]]], task: Callable[[Sequence[tuple[int, Slot]]], Outcome]
+        self, batches: Iterator[list[ContentPart]], task: Callable[[Sequence[ContentPart]], Outcome]
     ) -> Iterator[Outcome]:
         with ThreadPoolExecutor(self._threads(), thread_name_prefix="restore") as executor:
             yield from each(executor, task, batches, self._operation)
@@ -198,54 +197,58 @@ class _Run:
     def _threads(self) -> int:
         return max(2, min(len(os.sched_getaffinity(0)), 4))  # two at least: fetching overlaps with writing
 
-    def _batches(self, stored: FixedMap) -> Iterator[list[tuple[int, Slot]]]:
-        return batched(stored.slots(), max(1, BATCH_BYTES // stored.chunker.size))
+    def _batches(self, item: RestoreItem) -> Iterator[list[ContentPart]]:
+        batch: list[ContentPart] = []
+        size = 0
+        for part in iter_parts(self._reader, item.content):
+            if batch and size + part.length > BATCH_BYTES:
+                yield batch
+                batch, size = [], 0
+            batch.append(part)
+            size += part.length
+        if batch:
+            yield batch
 
-    def _fill_batch(self, stored: FixedMap, target: ImageTarget, batch: Sequence[tuple[int, Slot]]) -> None:
+    def _fill_batch(self, target: ImageTarget, batch: Sequence[ContentPart]) -> None:
         self._operation.check_stop()
-        size, total = stored.chunker.size, stored.content.size
-        wrong = [
-            (position, slot)
-            for position, slot in batch
-            if not self._is_right(target, position * size, stored.chunker.length(position, total), slot, writing=True)
-        ]
-        contents = self._reader.get_many(_ids(wrong))
+        # parts of chunks have no name to be compared by: they are fetched in any case
+        chunks = self._reader.get_many([part.chunk for part in batch if part.chunk is not None and not part.whole])
+        wrong = [part for part in batch if not self._is_right(target, part, chunks, writing=True)]
+        chunks |= self._reader.get_many([part.chunk for part in wrong if part.chunk is not None and part.whole])
         written = 0
-        for position, (_, chunk) in wrong:
-            length = stored.chunker.length(position, total)
-            if chunk is None:
-                target.write_zeros(position * size, length)
+        for part in wrong:
+            if part.chunk is None:
+                target.write_zeros(part.offset, part.length)
             else:
-                content = contents[chunk]
-                if len(content) != length:
-                    raise Damaged(f"chunk {chunk.hex()} has {len(content)} bytes where the image needs {length}")
-                target.write(position * size, content)
-            written += length
-        everything = sum(stored.chunker.length(position, total) for position, _ in batch)
+                target.write(part.offset, cut_part(part, chunks[part.chunk]))
+            written += part.length
+        everything = sum(part.length for part in batch)
         self._operation.progress.advance(read=written, skipped=everything - written)
         with self._lock:
             self.written += written
             self.kept += everything - written
 
-    def _is_right(self, target: ImageTarget, offset: int, length: int, slot: Slot, *, writing: bool = False) -> bool:
+    def _is_right(
+        self, target: ImageTarget, part: ContentPart, chunks: Mapping[ChunkId, bytes], *, writing: bool = False
+    ) -> bool:
         """Whether the target holds already what belongs there; a fresh one holds zeros and nothing else."""
         if writing and target.fresh:
-            return slot[1] is None
-        view = memoryview(self._buffer(length))[:length]
-        if target.read_into(offset, view) != length:
+            return part.chunk is None
+        view = memoryview(self._buffer(part.length))[: part.length]
+        if target.read_into(part.offset, view) != part.length:
             return False
-        return ZEROS.startswith(view) if slot[1] is None else self._namer.data_id(view) == slot[1]
+        if part.chunk is None:
+            return ZEROS.startswith(view)
+        return self._namer.data_id(view) == part.chunk if part.whole else view == cut_part(part, chunks[part.chunk])
 
-    def _note_unread(self, item: RestoreItem, stored: FixedMap) -> None:
+    def _note_unread(self, item: RestoreItem) -> None:
         """Remember what the backup could not read, before anything is written."""
         if not self._partial:
             return
-        for position, (kind, _) in stored.slots():
-            if kind in (Position.UNREAD, Position.UNREAD_KEPT):
-                kept = kind is Position.UNREAD_KEPT
-                reason = "the content of an earlier snapshot stands there" if kept else "zeros stand there"
-                length = stored.chunker.length(position, item.size)
-                self.unread.append(Difference(item.path, position * stored.chunker.size, length, reason))
+        for part in iter_parts(self._reader, item.content):
+            if part.unread:
+                reason = "the content of an earlier snapshot stands there" if part.chunk else "zeros stand there"
+                self.unread.append(Difference(item.path, part.offset, part.length, reason))
 
     def _buffer(self, size: int) -> bytearray:
         buffer: bytearray | None = getattr(self._local, "buffer", None)
@@ -254,5 +257,5 @@ class _Run:
         return buffer
 
 
-def _ids(batch: Sequence[tuple[int, Slot]]) -> list[ChunkId]:
-    return [chunk for _, (_, chunk) in batch if chunk is not None]
+def _ids(batch: Sequence[ContentPart]) -> list[ChunkId]:
+    return [part.chunk for part in batch if part.chunk is not None]
