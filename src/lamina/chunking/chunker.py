@@ -48,10 +48,10 @@ class Chunker(Protocol):
 
     Every implementation promises:
 
-    - `cuts` gives the ends of the chunks found in *buffer*, which begins where a chunk begins, in ascending order; no chunk is
-      longer than `max_size`, and none but the last of a stream is shorter than `min_size`;
-    - what lies behind the last end is unfinished and shorter than `max_size`: put more of the stream behind it and ask again;
-      with *final*, the stream ends with the buffer, and so does the last chunk; an empty buffer has no chunks;
+    - `cuts` gives the ends of the chunks found in *buffer*, which begins where a chunk begins, in ascending order; no
+      chunk is longer than `max_size`, and none but the last of a stream is shorter than `min_size`;
+    - what lies behind the last end is unfinished and shorter than `max_size`: put more of the stream behind it and ask
+      again; with *final*, the stream ends with the buffer, and so does the last chunk; an empty buffer has no chunks;
     - a stream that comes in pieces of any lengths has the same cuts as if it had come at once; pieces much smaller than
       `max_size` only look at the same bytes many times;
     - any number of threads may call at once.

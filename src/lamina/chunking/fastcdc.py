@@ -21,8 +21,8 @@ class FastCdc:
 
     While it looks for a cut it holds no GIL: threads cut at the same time. The buffer must not change meanwhile.
 
-    The seed is no strong key. It is XORed into a public table, 48 bits of it decide cuts, and who knows some files and the
-    sizes of their chunks can compute it. It only keeps cuts from being the same in every repository.
+    The seed is no strong key. It is XORed into a public table, 48 bits of it decide cuts, and who knows some files and
+    the sizes of their chunks can compute it. It only keeps cuts from being the same in every repository.
     """
 
     def __init__(self, min_size: int, average: int, max_size: int, key: bytes) -> None:
@@ -38,9 +38,9 @@ class FastCdc:
     def cuts(self, buffer: Buffer, *, final: bool) -> list[int]:
         """Ends of the chunks in *buffer*; with *final* also of the last, however short.
 
-        A cut found before the end of the buffer stays where it is whatever follows: the hash of a place depends on at most the
-        64 bytes before it, and the sizes are counted from the cut before. Only a chunk that reaches the end of the buffer could
-        have become longer; so it counts only if it is as long as a chunk can be.
+        A cut found before the end of the buffer stays where it is whatever follows: the hash of a place depends on at
+        most the 64 bytes before it, and the sizes are counted from the cut before. Only a chunk that reaches the end of
+        the buffer could have become longer; so it counts only if it is as long as a chunk can be.
         """
         ends: list[int] = []
         unfinished = 0
@@ -65,6 +65,6 @@ def _check_sizes(min_size: int, average: int, max_size: int) -> None:
     if not inside or not min_size <= average <= max_size or min_size % 2 or average & (average - 1):
         raise UsageError(
             f"content cannot be cut into chunks of {min_size} to {max_size} bytes, {average} on average",
-            hint="the smallest: an even size from 64 bytes to 1MiB; the average: a power of two from 256 bytes to 4MiB; "
-            "the largest: from 1KiB to 16MiB",
+            hint="the smallest: an even size from 64 bytes to 1MiB; the average: a power of two from 256 bytes to "
+            "4MiB; the largest: from 1KiB to 16MiB",
         )
