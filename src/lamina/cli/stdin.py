@@ -1,20 +1,14 @@
-"""Standard input, if there is one, and such that it can be stopped while it waits for data."""
+"""Standard input, if there is one."""
 
 from __future__ import annotations
 
-import io
-import os
-import select
 import sys
-from threading import Event
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
-from lamina.errors import Stopped, UsageError
+from lamina.errors import UsageError
+from lamina.sources.stoppable import StoppableInput
 
-if TYPE_CHECKING:
-    from collections.abc import Buffer  # type: ignore[attr-defined]
-
-LOOK_EVERY_S = 0.2
+__all__ = ["StoppableInput", "standard_input"]
 
 
 def standard_input() -> TextIO:
@@ -24,26 +18,3 @@ def standard_input() -> TextIO:
             "standard input is closed", hint="give it the data: some-command | lamina …, or lamina … < FILE"
         )
     return sys.stdin
-
-
-class StoppableInput(io.RawIOBase):
-    """The bytes of *descriptor*; waiting for more ends in `Stopped` once *stop* is set.
-
-    Without it, a stop button pressed while the program in front of the pipe is slow would wait for that program.
-    """
-
-    def __init__(self, descriptor: int, stop: Event) -> None:
-        self._descriptor = descriptor
-        self._stop = stop
-
-    def readable(self) -> bool:
-        return True
-
-    def fileno(self) -> int:
-        return self._descriptor
-
-    def readinto(self, buffer: Buffer) -> int:
-        while not select.select([self._descriptor], [], [], LOOK_EVERY_S)[0]:
-            if self._stop.is_set():
-                raise Stopped("stopped while waiting for standard input", hint="run the same command again")
-        return os.readv(self._descriptor, [buffer])

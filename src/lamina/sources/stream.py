@@ -8,13 +8,13 @@ from typing import BinaryIO
 from lamina.errors import SourceUnreadable
 from lamina.model.entries import Metadata
 
-_PRIVATE = Metadata(mode=0o600)  # a stream has no owner or mode; what is restored from it is nobody else's business
+PRIVATE = Metadata(mode=0o600)  # a stream has no owner or mode; what is restored from it is nobody else's business
 
 
 class StdinSource:
     """An open binary file as a `StreamSource`; `close` leaves it open, as it belongs to the caller."""
 
-    def __init__(self, file: BinaryIO, *, name: str = "stdin", metadata: Metadata = _PRIVATE) -> None:
+    def __init__(self, file: BinaryIO, *, name: str = "stdin", metadata: Metadata = PRIVATE) -> None:
         self.name = name
         self.metadata = metadata
         self._file = file
