@@ -31,6 +31,7 @@
     │   ├── TargetExists              something is there and --force was not given
     │   ├── TargetTooSmall            the data does not fit
     │   └── TargetUnwritable          it cannot be written (full, read-only, gone)
+    ├── HookFailed                a command to be run before or after a backup
     └── Stopped                   the user or the system asked us to stop
 
 Each message says what happened to which thing; `hint` says what to do next. No error of reading is ever turned into
@@ -167,6 +168,10 @@ class TargetTooSmall(TargetError):
 
 class TargetUnwritable(TargetError):
     """The target cannot be written: full, read-only or gone."""
+
+
+class HookFailed(LaminaError):
+    """A command that was to be run before or after a backup failed, or took too long."""
 
 
 class Stopped(LaminaError):
