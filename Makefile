@@ -30,7 +30,7 @@ check: ## formatting, lints, types, layers, and that the documents tell the trut
 		echo "$$command"; $(BIN)/$$command || failed="$$failed, $$command"; \
 	done; if [ -n "$$failed" ]; then echo "make check: failed$$failed" >&2; exit 1; fi
 
-bench: ## measure against restic and borg on the same images, as ratios (ARGS passes options on)
+bench: ## measure against restic and borg on the same images and trees, as ratios (ARGS passes options on)
 	@scripts/bootstrap bench
 	$(BIN)/python -m benchmarks $(ARGS)
 

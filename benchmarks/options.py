@@ -14,10 +14,12 @@ DEFAULT_SIZE = 4 * GIB
 
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
-    """Which image, from what, where; `size` stays None unless given."""
+    """Which data, from what, where; `size` stays None unless given."""
     directory = Path(tempfile.gettempdir()) / "lamina-benchmarks"
     parser.add_argument("--size", type=_parse_size, help="of the realistic image, like 8GiB (default: 4GiB)")
-    parser.add_argument("--content", type=Path, default=Path("/usr"), help="what fills the image (default: /usr)")
+    parser.add_argument(
+        "--content", type=Path, default=Path("/usr"), help="what image and trees are made of (default: /usr)"
+    )
     parser.add_argument(
         "--directory", type=Path, default=directory, help="where everything lies (default: %(default)s)"
     )

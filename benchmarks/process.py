@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from benchmarks.images import data_ranges
 
 _SAMPLING_S = 0.02
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_READ_SIZE = 1 << 20
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +29,7 @@ class Command:
     arguments: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)  # beside our own
     directory: Path = Path("/")
-    durable: Path | None = None  # fsynced as part of the run: not every program does so itself
+    durable: Path | None = None  # flushed as part of the run: not every program does so itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ def measure(command: Command, *, log: Path) -> Figures:
             _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         if command.durable is not None and process.returncode == 0:
-            _fsync(command.durable)
+            _flush(command.durable)
         wall_s = time.perf_counter() - started
         cpu_s = usage.ru_utime + usage.ru_stime
         others_cpu_s = max(0.0, _busy_s() - busy - cpu_s)
@@ -83,13 +88,36 @@ def measure(command: Command, *, log: Path) -> Figures:
 def warm(path: Path) -> None:
     """Settle what earlier runs left to write and read *path* once, so that every program finds the same cache."""
     os.sync()
-    buffer = bytearray(1 << 20)
-    for file in [one for one in path.rglob("*") if one.is_file()] if path.is_dir() else [path]:
-        with file.open("rb", buffering=0) as opened:
-            for offset, length in data_ranges(file):
-                opened.seek(offset)
-                for _ in range(0, length, len(buffer)):
-                    opened.readinto(buffer)
+    buffer = bytearray(_READ_SIZE)
+    if path.is_dir():
+        _read_tree(str(path), buffer)
+        return
+    with path.open("rb", buffering=0) as opened:
+        for offset, length in data_ranges(path):
+            opened.seek(offset)
+            for _ in range(0, length, len(buffer)):
+                opened.readinto(buffer)
+
+
+def run_apart(function: Callable[..., T], *arguments: object) -> T:
+    """Call *function* in a process of its own, whatever memory it takes: see `measure`."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(function, arguments)
+
+
+def _read_tree(folder: str, buffer: bytearray) -> None:
+    """Look at everything below *folder* and read what is a file; a million of them take seconds, not minutes."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                _read_tree(entry.path, buffer)
+            elif not entry.is_file(follow_symlinks=False):
+                entry.stat(follow_symlinks=False)
+            else:
+                descriptor = os.open(entry.path, os.O_RDONLY)
+                while os.readv(descriptor, [buffer]) == _READ_SIZE:
+                    pass
+                os.close(descriptor)
 
 
 @contextmanager
@@ -137,7 +165,11 @@ def _busy_s() -> float:
     return (user + nice + system + interrupts + soft_interrupts + stolen) / _TICKS_PER_S
 
 
-def _fsync(path: Path) -> None:
+def _flush(path: Path) -> None:
+    """Make *path* durable: a file alone, a directory with all else on its file system."""
+    if path.is_dir():
+        subprocess.run(["sync", "--file-system", str(path)], check=True)
+        return
     with path.open("r+b") as file:
         os.fsync(file.fileno())
 

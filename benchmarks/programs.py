@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -21,8 +22,10 @@ _BORG_ENVIRONMENT = Path(__file__).parents[1] / ".venv-bench"
 class Program(Protocol):
     """One program and its repository.
 
-    Commands run in the image's folder and name it relatively. `backup` reads all of it, also where the program's own
-    bookkeeping says that nothing changed. `restore` brings the newest snapshot to *folder*/IMAGE.
+    `backup` saves an image or a tree; it runs in the folder that holds it and names it relatively. An image is read, also where
+    the program's own bookkeeping says that it did not change; in a tree, such files are passed over, as they are for everybody.
+    `restore` brings the newest snapshot to *folder*/NAME; `list_all` prints the path of everything in it; `find` prints where a file
+    of that name lies in any snapshot.
     """
 
     name: str
@@ -32,9 +35,13 @@ class Program(Protocol):
 
     def init(self) -> Command: ...
 
-    def backup(self, image: Path) -> Command: ...
+    def backup(self, path: Path) -> Command: ...
 
-    def restore(self, image: Path, folder: Path) -> Command: ...
+    def restore(self, path: Path, folder: Path) -> Command: ...
+
+    def list_all(self) -> Command: ...
+
+    def find(self, name: str) -> Command: ...
 
 
 @dataclass(slots=True)
@@ -51,15 +58,22 @@ class Lamina:
     def init(self) -> Command:
         return self.run("init", "--no-probe")
 
-    def backup(self, image: Path) -> Command:
-        return self.backup_with(image)
+    def backup(self, path: Path) -> Command:
+        return self.backup_with(path)
 
-    def backup_with(self, image: Path, *more: str) -> Command:
-        return self.run("backup", *self.options, *more, image.name, directory=image.parent)
+    def backup_with(self, path: Path, *more: str) -> Command:
+        return self.run("backup", *self.options, *more, path.name, directory=path.parent)
 
-    def restore(self, image: Path, folder: Path) -> Command:
-        target = folder / image.name
-        return self.run("restore", "latest", str(target), directory=image.parent, durable=target)
+    def restore(self, path: Path, folder: Path) -> Command:
+        target = folder / path.name
+        written = f"{folder}/" if path.is_dir() else str(target)
+        return self.run("restore", "latest", written, directory=path.parent, durable=target)
+
+    def list_all(self) -> Command:
+        return self.run("ls", "latest")
+
+    def find(self, name: str) -> Command:
+        return self.run("find", name)
 
     def run(self, *arguments: str, directory: Path = Path("/"), durable: Path | None = None) -> Command:
         environment = {
@@ -73,7 +87,7 @@ class Lamina:
 
 @dataclass(slots=True)
 class Restic:
-    """restic as it comes; `--force` makes it read a file again that has the size and the times of before."""
+    """restic as it comes; `--force` makes it read an image again that has the size and the times of before."""
 
     place: Path
     name: str = "restic"
@@ -84,11 +98,18 @@ class Restic:
     def init(self) -> Command:
         return self._run("init")
 
-    def backup(self, image: Path) -> Command:
-        return self._run("backup", "--force", image.name, directory=image.parent)
+    def backup(self, path: Path) -> Command:
+        options = _no_scan() if path.is_dir() else ["--force"]
+        return self._run("backup", *options, path.name, directory=path.parent)
 
-    def restore(self, image: Path, folder: Path) -> Command:
-        return self._run("restore", "latest", "--target", str(folder), durable=folder / image.name)
+    def restore(self, path: Path, folder: Path) -> Command:
+        return self._run("restore", "latest", "--target", str(folder), durable=folder / path.name)
+
+    def list_all(self) -> Command:
+        return self._run("ls", "latest")
+
+    def find(self, name: str) -> Command:
+        return self._run("find", name)
 
     def check(self) -> Command:
         """Read and check everything that is stored."""
@@ -105,7 +126,7 @@ class Restic:
 
 @dataclass(slots=True)
 class Borg:
-    """borg with zstd at Lamina's and restic's level; `--files-cache=disabled` makes it read again."""
+    """borg with zstd at Lamina's and restic's level; `--files-cache=disabled` makes it read an image again."""
 
     place: Path
     name: str = "borg"
@@ -117,15 +138,25 @@ class Borg:
     def init(self) -> Command:
         return self._run("init", "--encryption", "repokey-blake2", self._repository)
 
-    def backup(self, image: Path) -> Command:
+    def backup(self, path: Path) -> Command:
         self.archives += 1
-        archive = f"{self._repository}::{self.archives}"
-        options = ("--compression", "zstd,3", "--files-cache=disabled")
-        return self._run("create", *options, archive, image.name, directory=image.parent)
+        again = [] if path.is_dir() else ["--files-cache=disabled"]
+        return self._run("create", "--compression", "zstd,3", *again, self._newest, path.name, directory=path.parent)
 
-    def restore(self, image: Path, folder: Path) -> Command:
-        archive = f"{self._repository}::{self.archives}"
-        return self._run("extract", "--sparse", archive, directory=folder, durable=folder / image.name)
+    def restore(self, path: Path, folder: Path) -> Command:
+        options = [] if path.is_dir() else ["--sparse"]
+        return self._run("extract", *options, self._newest, directory=folder, durable=folder / path.name)
+
+    def list_all(self) -> Command:
+        return self._run("list", "--short", self._newest)
+
+    def find(self, name: str) -> Command:
+        """Where it lies in the newest archive: borg searches one at a time."""
+        return self._run("list", "--short", self._newest, f"sh:**/{name}")
+
+    @property
+    def _newest(self) -> str:
+        return f"{self._repository}::{self.archives}"
 
     @property
     def _repository(self) -> str:
@@ -167,6 +198,13 @@ def compile_lamina() -> None:
     import lamina
 
     subprocess.run([sys.executable, "-m", "compileall", "-q", *lamina.__path__], check=True)
+
+
+@cache
+def _no_scan() -> list[str]:
+    """What keeps restic from counting the files first, which costs time and only serves to show progress."""
+    shown = subprocess.run(["restic", "backup", "--help"], capture_output=True, text=True, check=True).stdout
+    return ["--no-scan"] if "--no-scan" in shown else []
 
 
 def _version(arguments: Sequence[str]) -> str:

@@ -18,6 +18,8 @@ TITLES = {
     "changed": "second backup, 1 % changed",
     "hints": "second backup, 1 % changed, with hints",
     "restore": "restore",
+    "list": "list the newest snapshot",
+    "find": "find a name in all snapshots",
     "limit": "physical limit",
 }
 _BEGIN, _END = "<!-- results: written by `python -m benchmarks --page` -->\n", "<!-- end of results -->\n"
@@ -84,7 +86,7 @@ class Run:
         figures = [sample.figures for sample in samples]
         sizes = [sample.repository_size for sample in samples if sample.repository_size is not None]
         return (
-            TITLES.get(row, row),
+            _title(row),
             program,
             _spread_text([one.wall_s for one in figures]),
             f"{median(one.cpu_s for one in figures):.1f}",
@@ -114,6 +116,12 @@ class Run:
             "repeat on a quiet machine before trusting small differences."
         )
         return [text]
+
+
+def _title(row: str) -> str:
+    """What a reader calls *row*; of a tree, behind the tree's name."""
+    subject, colon, step = row.rpartition(": ")
+    return f"{subject}{colon}{TITLES.get(step, step)}"
 
 
 def _is_noisy(sample: Sample) -> bool:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.samples import Sample, Samples, wall
 from benchmarks.sparse import HINTED_LARGE, HINTED_SMALL
+from benchmarks.tree_rows import REAL, TINY, TRIPLE
 
 MIB = 1 << 20
 
@@ -32,6 +34,15 @@ class Verdict:
 
 def verdicts(samples: Samples) -> list[Verdict]:
     """Every target in the order of the table."""
+    return [
+        *_image_verdicts(samples),
+        *_tree_verdicts(samples, REAL),
+        *_tree_verdicts(samples, TINY),
+        *_tree_memory_verdicts(samples),
+    ]
+
+
+def _image_verdicts(samples: Samples) -> list[Verdict]:
     lamina, restic, borg = ("first", "lamina"), ("first", "restic"), ("first", "borg")
     return [
         _at_most("first backup: Lamina ÷ restic, wall time", 0.60, samples.ratio(lamina, restic, wall)),
@@ -67,7 +78,29 @@ def verdicts(samples: Samples) -> list[Verdict]:
             0.70,
             samples.ratio(("restore", "lamina"), ("restore", "restic"), wall),
         ),
-        _at_most("peak anonymous memory of every run of Lamina, MiB", 256, _peak_mib(samples)),
+        _at_most("images: peak anonymous memory of every run of Lamina, MiB", 256, _peak_mib(samples, _is_of_image)),
+    ]
+
+
+def _tree_verdicts(samples: Samples, subject: str) -> list[Verdict]:
+    def ratio(row: str, rival: str, value: Callable[[Sample], float | None] = wall) -> float | None:
+        return samples.ratio((f"{subject}: {row}", "lamina"), (f"{subject}: {row}", rival), value)
+
+    return [
+        _at_most(f"{subject}: first backup: Lamina ÷ restic, wall time", 0.70, ratio("first", "restic")),
+        _at_most(f"{subject}: first backup: Lamina ÷ restic, repository size", 1.03, ratio("first", "restic", _size)),
+        _at_most(f"{subject}: unchanged second backup: Lamina ÷ restic, wall time", 0.40, ratio("unchanged", "restic")),
+        _at_most(f"{subject}: unchanged second backup: Lamina ÷ borg, wall time", 0.20, ratio("unchanged", "borg")),
+        _at_most(f"{subject}: restore: Lamina ÷ restic, wall time", 0.80, ratio("restore", "restic")),
+    ]
+
+
+def _tree_memory_verdicts(samples: Samples) -> list[Verdict]:
+    one = _peak_mib(samples, lambda row: row.startswith(f"{TINY}: "))
+    three = _peak_mib(samples, lambda row: row.startswith(f"{TRIPLE}: "))
+    return [
+        _at_most(f"{TINY}: peak anonymous memory of every run of Lamina, MiB", 256, one),
+        _at_most(f"{TRIPLE} ÷ {TINY}: that peak", 1.3, three / one if one and three else None),
     ]
 
 
@@ -83,6 +116,13 @@ def _size(sample: Sample) -> float | None:
     return sample.repository_size
 
 
-def _peak_mib(samples: Samples) -> float | None:
-    peaks = [sample.figures.rss_anon for sample in samples if sample.program.startswith("lamina")]
+def _peak_mib(samples: Samples, counts: Callable[[str], bool]) -> float | None:
+    """The most that any run of Lamina took in the rows that count."""
+    peaks = [
+        sample.figures.rss_anon for sample in samples if sample.program.startswith("lamina") and counts(sample.row)
+    ]
     return max(peaks) / MIB if peaks else None
+
+
+def _is_of_image(row: str) -> bool:
+    return not row.startswith((f"{REAL}: ", f"{TINY}: ", f"{TRIPLE}: "))

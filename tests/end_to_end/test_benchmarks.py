@@ -11,6 +11,7 @@ import pytest
 
 CHECKOUT = Path(__file__).parents[2]
 LAMINA_ROWS = {"first", "verified", "unchanged", "changed", "hints", "restore"}
+TREE_ROWS = ("first", "verified", "unchanged", "changed", "restore", "list", "find")
 
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
@@ -21,12 +22,14 @@ def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_quick_run_of_lamina_alone_measures_every_row(tmp_path: Path):
+def test_a_quick_run_of_lamina_alone_measures_every_row_of_images(tmp_path: Path):
     page = tmp_path / "page.md"
     page.write_text(
         "before\n<!-- results: written by `python -m benchmarks --page` -->\n<!-- end of results -->\nafter\n"
     )
-    done = run_benchmarks("--quick", "--programs", "lamina", "--directory", str(tmp_path), "--page", str(page))
+    done = run_benchmarks(
+        "--quick", "--parts", "images", "--programs", "lamina", "--directory", str(tmp_path), "--page", str(page)
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     document = json.loads((tmp_path / "results.json").read_text())
     samples = document["samples"]
@@ -41,6 +44,22 @@ def test_a_quick_run_of_lamina_alone_measures_every_row(tmp_path: Path):
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "| second backup, unchanged | lamina |" in text
+
+
+def test_a_quick_run_of_lamina_alone_measures_every_row_of_trees(tmp_path: Path):
+    options = ("--parts", "usr,tiny,triple", "--files", "1000", "--rounds", "2")
+    done = run_benchmarks("--quick", *options, "--programs", "lamina", "--directory", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    document = json.loads((tmp_path / "results.json").read_text())
+    subjects = {"usr": 2, "tiny": 2, "3 × tiny": 1}
+    rows = [sample["row"] for sample in document["samples"]]
+    assert sorted(rows) == sorted(f"{tree}: {row}" for tree, count in subjects.items() for row in TREE_ROWS * count)
+    assert document["facts"]["usr"].startswith("100 files")
+    assert document["facts"]["3 × tiny"].startswith("3,000 files")
+    measured = {target["title"]: target["measured"] for target in document["targets"]}
+    assert measured["3 × tiny ÷ tiny: that peak"] > 0
+    assert "usr: second backup, unchanged" in done.stdout
+    assert not (tmp_path / "trees").exists(), "what takes much space is removed"
 
 
 def test_a_program_or_row_that_does_not_exist_is_refused(tmp_path: Path):
