@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from lamina.errors import SourceMissing, SourceUnreadable
 from lamina.model.entries import Extent, ExtentKind, Metadata
+from lamina.sources.inodes import complete, found_of
 from lamina.sources.source import ImageSource
 from lamina.sources.uncached import UncachedReader
 
@@ -52,15 +53,10 @@ class FileImage:
         try:
             self._opened = os.fstat(fd)
             self.size = os.lseek(fd, 0, os.SEEK_END)  # `st_size` of a block device is 0
+            self.stable = stat.S_ISREG(self._opened.st_mode)
+            self.metadata = _metadata(fd, self._opened)
         except OSError as error:
-            raise SourceUnreadable(f"cannot find the size of {path}: {_text(error)}") from error
-        self.stable = stat.S_ISREG(self._opened.st_mode)
-        self.metadata = Metadata(
-            mode=stat.S_IMODE(self._opened.st_mode),
-            uid=self._opened.st_uid,
-            gid=self._opened.st_gid,
-            mtime_ns=self._opened.st_mtime_ns,
-        )
+            raise SourceUnreadable(f"cannot find size and attributes of {path}: {_text(error)}") from error
 
     def extents(self) -> Iterator[Extent]:
         offset = 0
@@ -125,6 +121,13 @@ class FileImage:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def _metadata(fd: int, status: os.stat_result) -> Metadata:
+    """All of a regular file's; of a device, only what is its own and not its node's. Raises: OSError."""
+    if stat.S_ISREG(status.st_mode):
+        return complete(found_of(b"", status, {}).metadata, fd)
+    return Metadata(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns)
 
 
 def _refuse_other_kinds(path: str, mode: int) -> None:

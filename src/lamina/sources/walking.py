@@ -1,0 +1,363 @@
+"""The walk over a local tree of files."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import suppress
+from dataclasses import dataclass
+
+from lamina.errors import SourceUnreadable
+from lamina.model.entries import EntryType, Metadata
+from lamina.sources.file_list import Wanted
+from lamina.sources.folders import Identity, LocalFolder, QuietOpener
+from lamina.sources.inodes import found_of
+from lamina.sources.selection import CACHEDIR_SIGNATURE, CACHEDIR_TAG, Selection
+from lamina.sources.source import MEMBERS, Begin, End, Found, Members, Resume, Step
+
+OPEN_FOLDERS = 128  # that a walk itself keeps open
+_REPLACED = "it is replaced again and again"
+_AVOIDED = "it did not answer"
+_MISSING = "it was asked for by name and does not exist"
+_NO_DIRECTORY = "it is no directory, and something in it was asked for by name"
+_LOOP = "it is the same directory as one that it lies in (a loop of mounts)"
+_TAG = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})  # what was a directory is none any more
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a walk is to look at, and what all walks of a run share."""
+
+    selection: Selection
+    wanted: Wanted | None  # None: everything
+    devices: dict[int, int]  # st_dev → ordinal
+    opener: QuietOpener
+    base: bytes  # the absolute path of the source, with a slash at the end; for rules on whole paths
+
+
+class _Frame:
+    """A directory that the walk is in."""
+
+    __slots__ = ("avoided", "device", "error", "folder", "named", "names", "next", "relative_size", "tagged", "wanted")
+
+    def __init__(self, folder: LocalFolder, device: int, wanted: Wanted | None) -> None:
+        self.folder = folder
+        self.device = device  # of the file system to stay on, if the walk stays on one
+        self.wanted = wanted
+        self.named: Collection[bytes] = ()  # what no rule leaves out
+        self.names: Sequence[bytes] = ()  # what is in it, sorted
+        self.next = 0  # which of them is to be looked at next
+        self.tagged: bytes | None = None  # the name for whose sake nothing else is saved
+        self.relative_size = 0  # bytes of the relative path of the directory above
+        self.avoided: Collection[bytes] = ()  # what is not to be touched
+        self.error = ""  # why the rest of it cannot be looked at
+
+
+class Walk:
+    """One walk over a tree, see `FileSource.walk`; it keeps at most `OPEN_FOLDERS` directories open that nobody else holds."""
+
+    def __init__(self, root: LocalFolder, rules: Rules, avoid: AbstractSet[tuple[bytes, ...]]) -> None:
+        """*root* is open and held for as long as the walk goes on; *avoid*: as in `FileSource.walk`."""
+        # What it looks at: a directory and a name in it. A new object for each, so that a watcher can tell that it is stuck.
+        self.mark: tuple[LocalFolder | None, bytes] = (None, b"")
+        self._root = root
+        self._rules = rules
+        self._avoid = avoid
+        self._selection = rules.selection
+        self._asks = not rules.selection.keeps_all
+        self._needs_paths = rules.selection.needs_paths
+        self._frames: list[_Frame] = []
+        self._inside: set[Identity | None] = set()  # the directories of all frames
+        self._closed = 0  # how many of the first frames' folders the walk holds no longer
+        self._relative = b""  # path of the last frame with a slash at the end; kept only if rules need it
+
+    def steps(self, resume: Resume | None) -> Iterator[Step]:
+        try:
+            if resume is not None:
+                yield from self._go_on(resume)
+            elif () in self._avoid:
+                yield from _unreadable(self._root, Found(b"", EntryType.DIRECTORY, Metadata(links=0)), _AVOIDED)
+            else:
+                yield from self._begin(*self._root_frame())
+            while self._frames:
+                frame = self._frames[-1]
+                members, below = self._look_on(frame)
+                if members:
+                    yield Members(frame.folder, members)
+                if below is not None:
+                    yield from self._enter(frame, below)
+                elif frame.next >= len(frame.names):
+                    yield End(frame.folder)
+                    self._leave()
+        finally:
+            for frame in self._frames[self._closed :]:
+                frame.folder.release()
+            self._frames.clear()
+
+    def _root_frame(self) -> tuple[_Frame, Found]:
+        self._root.hold()
+        status = os.fstat(self._root.descriptor())
+        return _Frame(self._root, status.st_dev, self._rules.wanted), found_of(b"", status, self._rules.devices)
+
+    def _go_on(self, resume: Resume) -> Iterator[Step]:
+        """Be where another walk was, or leave what is no longer there. Raises: SourceUnreadable."""
+        if () in self._avoid:
+            yield from _ends(self._root, resume.inside)
+            yield End(self._root)
+            return
+        frame, _ = self._root_frame()
+        self._push_behind(frame, (*resume.inside, resume.after)[0])
+        for depth, name in enumerate(resume.inside):
+            below = None if name in frame.avoided else self._open_again(frame, name)
+            if below is None:
+                yield from _ends(frame.folder, resume.inside[depth:])
+                return
+            frame = below
+            self._push_behind(frame, (*resume.inside, resume.after)[depth + 1])
+
+    def _open_again(self, frame: _Frame, name: bytes) -> _Frame | None:
+        """Open a directory that a walk was in; None if there is none any more. Raises: SourceUnreadable."""
+        try:
+            return self._open_below(frame, name, owner=-1)[0]
+        except OSError as error:
+            if error.errno in _GONE:
+                return None
+            raise _cannot_go_on(LocalFolder(frame.folder, name), _text(error)) from error
+
+    def _push_behind(self, frame: _Frame, name: bytes | None) -> None:
+        reason = self._fill(frame)
+        if reason:
+            frame.folder.release()
+            raise _cannot_go_on(frame.folder, reason)
+        self._push(frame)
+        frame.next = 0 if name is None else bisect_right(frame.names, name)
+
+    def _look_on(self, frame: _Frame) -> tuple[list[Found], Found | None]:
+        """Look at some more of what is in a directory, up to the next directory there, which comes second."""
+        members: list[Found] = []
+        start = frame.next
+        frame.next = end = min(start + MEMBERS, len(frame.names))
+        selects = self._asks or bool(frame.named)
+        stat_of, devices = os.stat, self._rules.devices
+        folder, avoided = frame.folder, frame.avoided
+        fd = -1 if frame.error else folder.descriptor()
+        for number in range(start, end):
+            name = frame.names[number]
+            self.mark = folder, name
+            try:
+                if name in avoided:
+                    raise TimeoutError(errno.ETIMEDOUT, _AVOIDED)
+                found = found_of(name, stat_of(name, dir_fd=fd, follow_symlinks=False), devices)
+            except OSError as error:
+                failed = _failed(frame, name, error)
+                if failed is None:
+                    continue
+                found = failed
+            if selects:
+                chosen = self._select(frame, found)
+                if chosen is None:
+                    continue
+                found = chosen
+            if found.type is EntryType.DIRECTORY:
+                frame.next = number + 1
+                return members, found
+            members.append(found)
+        return members, None
+
+    def _select(self, frame: _Frame, found: Found) -> Found | None:
+        """The object, unless a rule leaves it out."""
+        name = found.name
+        if name in frame.named:
+            wanted = frame.wanted.children.get(name) if frame.wanted is not None else None
+            if wanted is None or not wanted.children or found.type in {EntryType.DIRECTORY, EntryType.UNKNOWN}:
+                return found
+            return found._replace(error=_NO_DIRECTORY)
+        relative = self._relative + name if self._needs_paths else b""
+        absolute = self._rules.base + relative
+        leaves_out = self._selection.leaves_out
+        if leaves_out(absolute, relative, name, is_directory=found.type is EntryType.DIRECTORY, size=found.size):
+            return None
+        if found.type is EntryType.UNKNOWN and leaves_out(absolute, relative, name, is_directory=True, size=0):
+            return None  # it may be a directory, and a rule is about directories of that name
+        return found
+
+    def _enter(self, frame: _Frame, found: Found) -> Iterator[Step]:
+        """Go into a directory that was just seen, or say what became of it."""
+        name = found.name
+        for _ in range(2):
+            try:
+                below, opened = self._open_below(frame, name, owner=found.metadata.uid)
+            except OSError as error:
+                if error.errno not in _GONE:
+                    yield from _unreadable(LocalFolder(frame.folder, name), found, _text(error))
+                    return
+            else:
+                yield from self._begin(below, opened)
+                return
+            again = self._look_again(frame, name)
+            if again is None:
+                return
+            if again.type is not EntryType.DIRECTORY:
+                yield Members(frame.folder, [again])
+                return
+            found = again
+        yield from _unreadable(LocalFolder(frame.folder, name), found, _REPLACED)
+
+    def _look_again(self, frame: _Frame, name: bytes) -> Found | None:
+        try:
+            status = os.stat(name, dir_fd=frame.folder.descriptor(), follow_symlinks=False)
+        except OSError as error:
+            found = _failed(frame, name, error)
+        else:
+            found = found_of(name, status, self._rules.devices)
+        return None if found is None else self._select(frame, found)
+
+    def _open_below(self, frame: _Frame, name: bytes, *, owner: int) -> tuple[_Frame, Found]:
+        """Open a directory in that of *frame*. Raises: OSError."""
+        self.mark = frame.folder, name
+        wanted = frame.wanted.children.get(name) if frame.wanted is not None else None
+        search_only = wanted is not None and not wanted.whole
+        folder, status = frame.folder.open_below(name, self._rules.opener, owner=owner, search_only=search_only)
+        device = frame.device if wanted is None else status.st_dev  # a mount point that was asked for is entered
+        return _Frame(folder, device, wanted), found_of(name, status, self._rules.devices)
+
+    def _begin(self, frame: _Frame, found: Found) -> Iterator[Step]:
+        """Go into an open directory that the walk holds."""
+        error = self._fill(frame)
+        if error:
+            try:
+                yield from _unreadable(frame.folder, found, error)
+            finally:
+                frame.folder.release()
+        else:
+            self._push(frame)
+            yield Begin(frame.folder, found)
+
+    def _fill(self, frame: _Frame) -> str:
+        """Find the names to look at in a directory; returns why it cannot be looked into, or nothing."""
+        folder, wanted = frame.folder, frame.wanted
+        if self._avoid:
+            here = folder.names
+            frame.avoided = frozenset(names[-1] for names in self._avoid if names and names[:-1] == here)
+        if folder.identity in self._inside:
+            return _LOOP
+        if self._frames and folder.name == self._frames[-1].tagged:
+            return ""  # it stands for its neighbours, without its content
+        if self._selection.one_file_system and folder.identity is not None and folder.identity[0] != frame.device:
+            return ""
+        named = wanted.children.keys() if wanted is not None else ()
+        frame.named = named
+        if wanted is not None and not wanted.whole:
+            frame.names = sorted(named)
+            return ""
+        try:
+            fd = folder.descriptor()
+            names = _list_names(fd)
+            frame.tagged = self._find_tag(fd, names)
+        except OSError as error:
+            return _text(error)
+        if frame.tagged is not None:
+            frame.named = frozenset({frame.tagged, *named})
+            names = list(frame.named)
+        elif named:
+            names = list({*names, *named})
+        names.sort()
+        frame.names = names
+        return ""
+
+    def _find_tag(self, fd: int, names: Sequence[bytes]) -> bytes | None:
+        """The name for whose sake nothing else is saved of a directory."""
+        selection = self._selection
+        if not selection.caches and not selection.if_present:
+            return None
+        tag = selection.leaves_out_content(frozenset(names))
+        return None if tag == CACHEDIR_TAG and tag not in selection.if_present and not _is_cache_tag(fd) else tag
+
+    def _push(self, frame: _Frame) -> None:
+        if self._frames and self._needs_paths:
+            frame.relative_size = len(self._relative)
+            self._relative += frame.folder.name + b"/"
+        self._frames.append(frame)
+        self._inside.add(frame.folder.identity)
+        if len(self._frames) - self._closed > OPEN_FOLDERS:
+            self._frames[self._closed].folder.release()
+            self._closed += 1
+
+    def _leave(self) -> None:
+        """Go back to the directory above, which may have been closed meanwhile."""
+        left = self._frames.pop()
+        self._inside.discard(left.folder.identity)
+        self._relative = self._relative[: left.relative_size]
+        if self._frames and self._closed == len(self._frames):
+            frame = self._frames[-1]
+            self.mark = frame.folder.parent, frame.folder.name
+            frame.folder.hold()
+            self._closed -= 1
+            try:
+                frame.folder.reopen_from(left.folder)
+            except OSError as error:
+                frame.error = f"the way back to the directory it lies in is lost: {_text(error)}"
+        left.folder.release()
+
+
+def _unreadable(folder: LocalFolder, found: Found, error: str) -> Iterator[Step]:
+    yield Begin(folder, found._replace(error=error))
+    yield End(folder)
+
+
+def _ends(above: LocalFolder, names: Sequence[bytes]) -> Iterator[Step]:
+    """Leave directories that are no longer there."""
+    folders: list[LocalFolder] = []
+    for name in names:
+        folders.append(LocalFolder(folders[-1] if folders else above, name))
+    for folder in reversed(folders):
+        yield End(folder)
+
+
+def _failed(frame: _Frame, name: bytes, error: OSError) -> Found | None:
+    """What is to be said of an object that cannot be looked at; nothing of one that vanished."""
+    if frame.error:
+        text = frame.error
+    elif error.errno != errno.ENOENT:
+        text = _text(error)
+    elif frame.wanted is not None and name in frame.wanted.children:
+        text = _MISSING
+    else:
+        return None
+    return Found(name, EntryType.UNKNOWN, Metadata(links=0), error=text)
+
+
+def _list_names(fd: int) -> list[bytes]:
+    """The names in an open directory, in no order. Raises: OSError."""
+    encoding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
+    return [name.encode(encoding, errors) for name in os.listdir(fd)]
+
+
+def _is_cache_tag(folder_fd: int) -> bool:
+    """Whether the file of that name in an open directory is what it is called."""
+    with suppress(OSError):  # in doubt, all is saved, and the walk meets the same fault when it comes to the file
+        if stat.S_ISREG(os.stat(CACHEDIR_TAG, dir_fd=folder_fd, follow_symlinks=False).st_mode):
+            fd = os.open(CACHEDIR_TAG, _TAG, dir_fd=folder_fd)
+            try:
+                return os.read(fd, len(CACHEDIR_SIGNATURE)) == CACHEDIR_SIGNATURE
+            finally:
+                os.close(fd)
+    return False
+
+
+def _cannot_go_on(folder: LocalFolder, error: str) -> SourceUnreadable:
+    return SourceUnreadable(
+        f"cannot go on in {os.fsdecode(folder.path)}: {error}", hint="what is in it is not known; run the backup again"
+    )
+
+
+def _text(error: OSError) -> str:
+    """What the system says, without the path that `str` would repeat."""
+    return error.strerror or str(error)
