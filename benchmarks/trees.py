@@ -25,6 +25,7 @@ _EMPTY_SHARE = 0.02
 _TEXT_SIZE = 128 * MIB  # of real text that the tiny files are slices of: far more than a program compresses at once
 _DEEPEST = 8
 _NEWEST, _AGE = 1_700_000_000_000_000_000, 3 * 365 * 86_400 * 1_000_000_000  # nanoseconds: times lie in three years
+_READ_SIZE = 128 * KIB  # more would be made and thrown away for every tiny file
 _PLAIN_NAME = re.compile(r"[\w.-]+")  # no pattern in anyone's language
 
 
@@ -108,16 +109,17 @@ def first_difference(tree: Path, restored: Path) -> str | None:
     pending = [""]
     while pending:
         name = pending.pop()
-        one, other = tree / name, restored / name
+        one, other = f"{tree}{name}", f"{restored}{name}"
         if not os.path.lexists(other):
-            return f"{name} is missing"
-        if aspect := _differing_aspect(str(one), str(other)):
-            return f"{name or 'the top'}: {aspect}"
-        if one.is_dir() and not one.is_symlink():
-            names = sorted(os.listdir(one))
-            if names != sorted(os.listdir(other)):
-                return f"{name or 'the top'}: other names"
-            pending += [os.path.join(name, each) for each in names]
+            return f"{other} is missing"
+        status = os.lstat(one)
+        if aspect := _differing_aspect(one, status, other):
+            return f"{other}: {aspect}"
+        if stat.S_ISDIR(status.st_mode):
+            names = os.listdir(one)
+            if set(names) != set(os.listdir(other)):
+                return f"{other}: other names"
+            pending += [f"{name}/{each}" for each in names]
     return None
 
 
@@ -230,8 +232,8 @@ def _regular_files(tree: Path) -> Iterator[str]:
                 yield path
 
 
-def _differing_aspect(one: str, other: str) -> str | None:
-    first, second = os.lstat(one), os.lstat(other)
+def _differing_aspect(one: str, first: os.stat_result, other: str) -> str | None:
+    second = os.lstat(other)
     for aspect in ("st_mode", "st_uid", "st_gid", "st_mtime_ns"):
         if getattr(first, aspect) != getattr(second, aspect):
             return f"{aspect.removeprefix('st_')} {getattr(first, aspect)} became {getattr(second, aspect)}"
@@ -247,13 +249,17 @@ def _differing_aspect(one: str, other: str) -> str | None:
     return None
 
 
-def _attributes(path: str) -> dict[str, bytes]:
-    return {name: os.getxattr(path, name) for name in os.listxattr(path)}
+def _attributes(path: str) -> list[tuple[str, bytes]]:
+    return sorted((name, os.getxattr(path, name)) for name in os.listxattr(path))
 
 
 def _is_same_content(one: str, other: str) -> bool:
-    with open(one, "rb", buffering=0) as first, open(other, "rb", buffering=0) as second:
-        while (data := first.read(MIB)) == second.read(MIB):
-            if not data:
+    first, second = os.open(one, os.O_RDONLY), os.open(other, os.O_RDONLY)
+    try:
+        while (data := os.read(first, _READ_SIZE)) == os.read(second, _READ_SIZE):
+            if len(data) < _READ_SIZE:
                 return True
+    finally:
+        os.close(first)
+        os.close(second)
     return False
