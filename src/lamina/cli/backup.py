@@ -1,51 +1,64 @@
-"""`lamina backup`: save images as one snapshot."""
+"""`lamina backup`: save images, trees of files and streams as one snapshot."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from threading import Event
+import argparse
+import shlex
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamina import __version__, wiring
 from lamina.cli import exit_codes
-from lamina.cli.arguments import Parsed, Parser, Verbs, typed
-from lamina.cli.stdin import StoppableInput, standard_input
-from lamina.errors import HintsInvalid, UsageError
-from lamina.model.paths import STDIN, check_distinct, check_name, check_tag, default_name, stored_path
-from lamina.model.quantities import format_duration, format_size, parse_expiry, parse_rate, parse_size
+from lamina.cli.arguments import Parser, Verbs, typed
+from lamina.cli.backup_inputs import add_selecting, check_sources, opened_inputs, stored_paths
+from lamina.errors import UsageError
+from lamina.model.entries import EntryState
+from lamina.model.paths import check_name, check_tag, default_name
+from lamina.model.quantities import format_duration, format_size, parse_expiry, parse_rate, parse_size, parse_timeout
 from lamina.settings import COMPRESSIONS
 
 if TYPE_CHECKING:
     from lamina.cli.call import Call
-    from lamina.engine.backup import BackupOptions, BackupReport, Input
+    from lamina.engine.backup import BackupOptions, BackupReport
+    from lamina.engine.hooks import Hook
+    from lamina.engine.known import Compare
+    from lamina.engine.tree_jobs import TreeOptions
+    from lamina.engine.trees import TreeCounts
     from lamina.model.operation import Operation
     from lamina.repository.repository import Repository
-    from lamina.sources.hints import ChangedRanges
 
 VERIFY_MODES = ("full", "sample", "none")
-DIFFERENCES_SHOWN = 10
+_FLAWS = {
+    EntryState.UNREAD: "could not be read, and is not in the snapshot",
+    EntryState.KEPT: "could not be read; what the snapshot before has of it was kept",
+    EntryState.CHANGED: "is not of one moment",
+}
+SHOWN = 10  # of what is listed line by line
+COMPARE_NOTHING = "none"
 
 
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
         "backup",
-        summary="save images as one snapshot",
-        about="A SOURCE is an image file, a block device, or - for standard input.",
+        summary="save directories, images and streams as one snapshot",
+        about="A SOURCE is a directory, an image file, a block device, or - for standard input.",
         examples=(
-            "lamina backup disk.img",
+            "lamina backup /home --exclude-caches --exclude '*.tmp'",
+            "lamina backup vm.xml disk0.img /etc --name vm1",
             "lamina backup --name mail /dev/vg/mail-root /dev/vg/mail-data --tag daily --expire 30d",
-            "pg_dump shop | lamina backup - --stdin-name shop.sql",
+            "lamina backup --stdin-name shop.sql --from-command pg_dump shop",
+            "find . -newer stamp -print0 | lamina backup --name today --files-from -",
             "rbd diff --format json --from-snap old pool/image@new | lamina backup --hints - /dev/rbd0",
         ),
         run=run_backup,
         repeated="sources",
     )
-    parser.add_argument("sources", metavar="SOURCE", nargs="+", help="an image file, a block device, or -")
+    parser.add_argument("sources", metavar="SOURCE", nargs="*", help="a directory, an image file, a block device, or -")
     _add_naming(parser)
+    add_selecting(parser)
     _add_tuning(parser)
+    _add_hooks(parser)
 
 
 def _add_naming(parser: Parser) -> None:
@@ -55,7 +68,11 @@ def _add_naming(parser: Parser) -> None:
     )
     add("--tag", metavar="TAG", action="append", default=[], dest="tags", help="tag the snapshot; may be repeated")
     add("--expire", metavar="WHEN", help="let it expire after a duration (30d, 12h, 2w, 1y) or at an ISO date")
-    add("--stdin-name", metavar="NAME", default="stdin", help="store standard input under NAME (default: stdin)")
+    add("--stdin-name", metavar="NAME", default="stdin", help="store a stream under NAME (default: stdin)")
+    add(
+        "--from-command", metavar="WORD", nargs=argparse.REMAINDER, default=[],
+        help="save what a command prints, if it ends well; the rest of the line is the command",
+    )  # fmt: skip
     add("--parent", metavar="SNAPSHOT", help="compare with SNAPSHOT (default: the newest one of this name)")
     add("--hints", metavar="FILE", help="read only what `rbd diff --format json` in FILE (or -) says has changed")
 
@@ -66,82 +83,96 @@ def _add_tuning(parser: Parser) -> None:
     add("--chunk-size", metavar="SIZE", type=typed(parse_size), help="cut images into chunks of SIZE")
     add("--limit-upload", metavar="RATE", type=typed(parse_rate), help="send at most RATE bytes a second, like 10MiB")
     add(
+        "--compare", metavar="FIELDS", type=typed(parse_compare), default=argparse.SUPPRESS,
+        help="files are unchanged if size and FIELDS are (default: mtime,ctime,inode; none: read every file)",
+    )  # fmt: skip
+    add(
+        "--file-timeout", metavar="TIME", type=typed(parse_timeout),
+        help="give a file up that does not answer for so long (default: 5m)",
+    )  # fmt: skip
+    add(
         "--verify", choices=VERIFY_MODES, default=None,
-        help="compare this much with the source afterwards (default: all of image files, a sample of devices)",
+        help="compare this much with the source afterwards (default: all of image files, a sample of all else)",
     )  # fmt: skip
     add("--check-encoding", action="store_true", help="decode and compare every chunk before it is stored")
     add("-n", "--dry-run", action="store_true", help="say what would be stored, and store nothing")
 
 
+def _add_hooks(parser: Parser) -> None:
+    add = parser.add_argument_group("commands before and after (split into words, never run by a shell)").add_argument
+    add("--pre", metavar="COMMAND", action="append", default=[], help="run COMMAND before anything is opened")
+    add("--post", metavar="COMMAND", action="append", default=[], help="run COMMAND at the end, whatever happened")
+    add("--hook-failure", choices=("fail", "warn"), default="fail", help="what a failing command means")
+    add(
+        "--hook-timeout", metavar="TIME", type=typed(parse_timeout), default=None,
+        help="stop a command that takes longer (default: 1h)",
+    )  # fmt: skip
+
+
+def parse_compare(text: str) -> frozenset[Compare] | None:
+    """The fields that must be as before; None if every file is to be read. Raises: UsageError.
+
+    >>> sorted(field.value for field in parse_compare("mtime,inode"))
+    ['inode', 'mtime']
+    """
+    from lamina.engine.known import Compare
+
+    if text == COMPARE_NOTHING:
+        return None
+    try:
+        return frozenset(Compare(word) for word in text.split(",") if word != "size")
+    except ValueError as error:
+        raise UsageError(
+            f"{text!r} is no list of fields", hint="size, mtime, ctime and inode, joined by commas; or none"
+        ) from error
+
+
 def run_backup(call: Call) -> int:
     from lamina.cli.documents import backup_document
     from lamina.engine.backup import backup
+    from lamina.engine.hooks import Outcome, hooked
 
-    arguments = call.arguments
-    paths = stored_paths(arguments, wiring.working_directory())
+    arguments, cwd = call.arguments, wiring.working_directory()
+    check_sources(arguments)
+    paths = stored_paths(arguments, cwd)
     name = check_name(default_name(paths, wiring.host_name()) if arguments.name is None else arguments.name)
-    _check_stdin(arguments)
-    with opened_inputs(arguments, paths, call.stop) as inputs, call.repository() as (repository, operation):
+    hooks = _hooks(call)
+    with ExitStack() as stack:
+        inputs = None
+        if not arguments.pre:  # then a typing error costs no passphrase
+            inputs = stack.enter_context(opened_inputs(arguments, cwd, call.stop))
+        repository, operation = stack.enter_context(call.repository())
+        ending = stack.enter_context(hooked(hooks, name, wiring.environment(), operation))
+        if inputs is None:
+            inputs = stack.enter_context(opened_inputs(arguments, cwd, call.stop))
         options = _options(call, name, repository, operation)
         call.output.event("start", verb="backup", name=name, paths=paths)
         report = backup(repository, inputs, options, operation)
+        ending.snapshot = report.snapshot.hex() if report.snapshot is not None else ""
+        if report.partial:
+            ending.outcome = Outcome.PARTIAL
     document = backup_document(report, name=name, dry_run=options.dry_run)
     call.output.report("backup", document, [] if call.output.style.quiet else _lines(report, name))
     _warn(call, report)
     if report.coverage.differences:
         return exit_codes.DISTRUSTED
-    return exit_codes.PARTIAL if report.unread else exit_codes.DONE
+    return exit_codes.PARTIAL if report.partial else exit_codes.DONE
 
 
-def stored_paths(arguments: Parsed, cwd: str) -> list[str]:
-    """Where each source will stand in the snapshot. Raises: UsageError."""
-    paths = [stored_path(arguments.stdin_name if one == STDIN else one, cwd) for one in arguments.sources]
-    check_distinct(paths)
-    return paths
+def _hooks(call: Call) -> list[Hook]:
+    from lamina.engine.hooks import Hook
 
-
-def _check_stdin(arguments: Parsed) -> None:
-    if arguments.hints is not None and len(arguments.sources) > 1:
-        raise UsageError("--hints describe one image", hint="back that image up alone")
-    if arguments.hints is not None and arguments.sources == [STDIN]:
-        raise UsageError("--hints cannot describe standard input, which has to be read in any case")
-    if arguments.sources.count(STDIN) and standard_input().isatty():
-        raise UsageError("standard input is a terminal", hint="pipe the data in: some-command | lamina backup -")
-
-
-@contextmanager
-def opened_inputs(arguments: Parsed, paths: Sequence[str], stop: Event) -> Iterator[list[Input]]:
-    """Every source, opened, before anything else is done: a typing error costs no passphrase."""
-    from lamina.engine.backup import Input
-    from lamina.sources.image import open_image
-    from lamina.sources.stream import StdinSource
-
-    with ExitStack() as stack:
-        inputs = []
-        for text, path in zip(arguments.sources, paths, strict=True):
-            if text == STDIN:
-                stream = StdinSource(
-                    io.BufferedReader(StoppableInput(standard_input().fileno(), stop)), name=arguments.stdin_name
-                )
-                stack.callback(stream.close)
-                inputs.append(Input(path, stream))
-                continue
-            image = open_image(text)
-            stack.callback(image.close)
-            inputs.append(Input(path, image, _hints(arguments.hints, image.size)))
-        yield inputs
-
-
-def _hints(file: str | None, size: int) -> ChangedRanges | None:
-    from lamina.sources.hints import parse_rbd_diff
-
-    if file is None:
-        return None
-    try:
-        data = standard_input().buffer.read() if file == STDIN else Path(file).read_bytes()
-    except OSError as error:
-        raise HintsInvalid(f"the hints {file} cannot be read: {error.strerror}") from error
-    return parse_rbd_diff(data, size=size)
+    arguments = call.arguments
+    deadline_s = 3600.0 if arguments.hook_timeout is None else arguments.hook_timeout
+    hooks = []
+    for when, commands in (("pre", arguments.pre), ("post", arguments.post)):
+        for text in commands:
+            try:
+                words = tuple(shlex.split(text))
+            except ValueError as error:
+                raise UsageError(f"the command {text!r} cannot be split into words: {error}") from error
+            hooks.append(Hook(words, when, arguments.hook_failure, deadline_s))  # type: ignore[arg-type]  # pre or post
+    return hooks
 
 
 def _options(call: Call, name: str, repository: Repository, operation: Operation) -> BackupOptions:
@@ -158,10 +189,22 @@ def _options(call: Call, name: str, repository: Repository, operation: Operation
         parent=repository.find_snapshot(arguments.parent) if arguments.parent else None,
         verify=VerifyMode(arguments.verify) if arguments.verify else VerifyMode.ADAPTIVE,
         check_encoding=arguments.check_encoding,
+        trees=_tree_options(call),
         dry_run=arguments.dry_run,
         process=wiring.this_process(),
         program=f"lamina {__version__}",
     )
+
+
+def _tree_options(call: Call) -> TreeOptions:
+    from lamina.engine.tree_jobs import TreeOptions
+
+    options, arguments = TreeOptions(), call.arguments
+    if "compare" in arguments:
+        options = replace(options, compare=arguments.compare)
+    if arguments.file_timeout is not None:
+        options = replace(options, file_timeout_s=arguments.file_timeout)
+    return options
 
 
 def _lines(report: BackupReport, name: str) -> list[str]:
@@ -174,6 +217,8 @@ def _lines(report: BackupReport, name: str) -> list[str]:
         f"read {format_size(done.read)}, new {format_size(done.new)}, stored {format_size(done.stored)}",
         f"took {format_duration(seconds)}{speed}",
     ]
+    if report.files is not None:
+        lines.insert(1, _count_line(report.files))
     if report.snapshot and report.coverage.of:
         share, of = report.coverage.share, format_size(report.coverage.of)
         outcome = "DIFFERS" if report.coverage.differences else "matches"
@@ -183,6 +228,12 @@ def _lines(report: BackupReport, name: str) -> list[str]:
     return [*lines, *report.notes]
 
 
+def _count_line(files: TreeCounts) -> str:
+    text = f"{files.new:,} new, {files.changed:,} changed, {files.unchanged:,} unchanged in {files.directories:,} directories"
+    vanished = f"; {files.vanished:,} vanished meanwhile" if files.vanished else ""
+    return text + vanished + (f"; {files.flawed:,} are not whole" if files.flawed else "")
+
+
 def _warn(call: Call, report: BackupReport) -> None:
     """Say loudly what the user should do something about."""
     warn = call.output.warning
@@ -190,11 +241,15 @@ def _warn(call: Call, report: BackupReport) -> None:
         warn(f"the hints for {path} are wrong: something had changed where they say nothing did; everything was read")
     for path in report.changed_while_read:
         warn(f"{path} changed while it was read; back up a snapshot of it, or stop what writes to it")
-    for one in report.unread[:DIFFERENCES_SHOWN]:
+    for one in report.unread[:SHOWN]:
         warn(f"{one.path}: {one.length} bytes at {one.offset} could not be read: {one.reason}")
-    if len(report.unread) > DIFFERENCES_SHOWN:
-        warn(f"{len(report.unread) - DIFFERENCES_SHOWN} more ranges could not be read")
-    for one in report.coverage.differences[:DIFFERENCES_SHOWN]:
+    if len(report.unread) > SHOWN:
+        warn(f"{len(report.unread) - SHOWN} more ranges could not be read")
+    for flaw in report.flaws[:SHOWN]:
+        warn(f"{flaw.path}: {_FLAWS[flaw.state]}: {flaw.reason}")
+    if report.files is not None and report.files.flawed > min(SHOWN, len(report.flaws)):
+        warn(f"{report.files.flawed - min(SHOWN, len(report.flaws)):,} more entries are not whole")
+    for one in report.coverage.differences[:SHOWN]:
         warn(f"{one.path}: {one.length} bytes at {one.offset} differ from the source: {one.reason}")
     if report.coverage.differences:
         warn("the snapshot is marked as distrusted; the next backup of this name reads everything")

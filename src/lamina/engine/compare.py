@@ -44,6 +44,17 @@ class Coverage:
         return self.compared / self.of if self.of else 1.0
 
 
+def merged(parts: Sequence[Coverage]) -> Coverage:
+    """What of several inputs together was compared."""
+    modes = {part.mode for part in parts}
+    return Coverage(
+        VerifyMode.FULL if modes == {VerifyMode.FULL} else VerifyMode.SAMPLE,
+        sum(part.compared for part in parts),
+        sum(part.of for part in parts),
+        tuple(difference for part in parts for difference in part.differences),
+    )
+
+
 def choose_mode(wanted: VerifyMode, source: ImageSource, *, hinted: bool) -> VerifyMode:
     """What adaptive means for this source."""
     if wanted is not VerifyMode.ADAPTIVE:

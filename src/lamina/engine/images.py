@@ -20,8 +20,8 @@ from lamina.sources.hints import ChangedRanges, Claim
 from lamina.sources.source import ImageSource, StreamSource
 
 BATCH_BYTES = 8 << 20  # handed to a thread at a time: its cost is small against reading and naming this much
-WAIT_S = 1.0  # how often a long wait looks at the stop button and the checkpoint
 ZEROS = bytes(16 << 20)  # as long as the largest chunk
+WAIT_S = 1.0  # how often a long wait looks at the stop button and the checkpoint
 
 _MEMORY_BYTES = 64 << 20  # for the buffers of all threads together
 

@@ -1,8 +1,10 @@
-"""What the verbs report of single ranges."""
+"""What the verbs report of single ranges and entries."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from lamina.model.entries import EntryState
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,4 +14,13 @@ class Difference:
     path: str
     offset: int
     length: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Flaw:
+    """One entry that is not as it should be."""
+
+    path: str
+    state: EntryState
     reason: str

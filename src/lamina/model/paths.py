@@ -23,22 +23,27 @@ class SnapshotPath:
     path: str | None = None  # as stored; None: all of it
 
 
-def stored_path(text: str, cwd: str) -> str:
-    """The path a source given as *text* is stored under: relative, `/`-separated, without `..`.
+def source_path(text: str, cwd: str) -> str:
+    """Where a source given as *text* lies, normalised: as the user named it, but absolute if that is not below *cwd*.
 
-    A relative path stays as it is; an absolute one, or one that leaves *cwd* by `..`, is stored under its absolute path.
-
-    >>> stored_path("./a.img", "/home/u"), stored_path("/dev/vg/a", "/home/u"), stored_path("../b", "/home/u")
-    ('a.img', 'dev/vg/a', 'home/b')
+    >>> source_path("./a.img", "/home/u"), source_path("../b", "/home/u"), source_path(".", "/home/u")
+    ('a.img', '/home/b', '/home/u')
     """
     if not text or "\0" in text:
         raise UsageError(f"{text!r} is not the path of a source")
     path = posixpath.normpath(text)
-    if path == ".." or path.startswith("../"):
+    if path in {".", ".."} or path.startswith("../"):
         path = posixpath.normpath(posixpath.join(cwd, path))
-    path = path.lstrip("/")
-    if path in {"", "."}:
-        raise UsageError(f"{text!r} is a directory", hint="name the image files or devices in it")
+    return path
+
+
+def stored_path(text: str, cwd: str) -> str:
+    """The path a source given as *text* is stored under: relative, `/`-separated, without `..`; "" for the root directory.
+
+    >>> stored_path("./a.img", "/home/u"), stored_path("/dev/vg/a", "/home/u"), stored_path("/", "/home/u")
+    ('a.img', 'dev/vg/a', '')
+    """
+    path = source_path(text, cwd).lstrip("/")
     _check_restorable(path)
     return path
 
@@ -65,6 +70,8 @@ def check_distinct(paths: Iterable[str]) -> None:
                 f"two sources would be stored as {path!r}", hint="give one of them another path, or back it up alone"
             )
         seen.add(path)
+    if "" in seen and len(seen) > 1:
+        raise UsageError("everything lies in the root directory, which is a source too", hint="back it up alone")
     for path in seen:
         parent = posixpath.dirname(path)
         while parent:
@@ -75,7 +82,7 @@ def check_distinct(paths: Iterable[str]) -> None:
 
 def default_name(paths: Sequence[str], host: str) -> str:
     """What a snapshot is called unless the user says so: the base name of the only source, otherwise the host."""
-    return posixpath.basename(paths[0]) if len(paths) == 1 else host
+    return (posixpath.basename(paths[0]) if len(paths) == 1 else "") or host
 
 
 def check_name(name: str) -> str:

@@ -18,6 +18,7 @@ _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([kmgtp]?)(i?b?)", re.IGNOR
 
 _DAYS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
 _DURATION = re.compile(r"(?:[0-9]{1,6}[hdwy])+", re.IGNORECASE)
+_TIMEOUT = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)([smh]?)")
 _DURATION_PART = re.compile(r"([0-9]+)([hdwy])", re.IGNORECASE)
 
 
@@ -63,6 +64,18 @@ def parse_duration(text: str) -> timedelta:
         return sum((int(number) * _DAYS[unit.lower()] for number, unit in _DURATION_PART.findall(text)), timedelta())
     except OverflowError as error:
         raise UsageError(f"{text!r} is too long a time") from error
+
+
+def parse_timeout(text: str) -> float:
+    """Read how long something may take, in seconds: `90`, `90s`, `5m`, `1h`.
+
+    >>> parse_timeout("5m"), parse_timeout("0.5")
+    (300.0, 0.5)
+    """
+    match = _TIMEOUT.fullmatch(text.strip())
+    if match is None or not float(match[1]):
+        raise UsageError(f"{text!r} is not a time to wait", hint="write for example 90s, 5m or 1h")
+    return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def parse_expiry(text: str, now: datetime) -> datetime:

@@ -35,6 +35,8 @@ Result = TypeVar("Result")
 
 GAP = 128 << 10  # bytes between two blobs that are read through rather than asked for separately
 KEY_TABLES = 4096  # packs whose key tables are remembered
+WINDOW = 256 << 10  # bytes of a metadata pack that are read at a time: nodes of one tree lie close together
+WINDOWS = 64  # that are remembered
 _FAULTS = (Damaged, ObjectMissing, ObjectTruncated)  # of one pack: another may hold the chunk too
 
 
@@ -47,6 +49,7 @@ class ChunkReader:
         self._namer = access.namer() if access.id_key is not None else None
         self._key_tables: OrderedDict[PackId, tuple[KeyEntry, ...]] = OrderedDict()
         self._checked: dict[PackId, Damaged | None] = {}  # packs whose bytes were compared with their name
+        self._windows: OrderedDict[tuple[PackId, int], bytes] = OrderedDict()
         self._looked_again = False
         self._lock = threading.Lock()
 
@@ -163,8 +166,7 @@ class ChunkReader:
         for attempt in range(2):
             for place in list(self._index.places(chunk)):
                 try:
-                    name = pack_name(place.pack, meta=place.meta)
-                    return unseal(place, self._access.storage.get_range(name, place.offset, place.stored_size))
+                    return unseal(place, self._fetch(place))
                 except _FAULTS as error:
                     failure = error
             if attempt == 0 and isinstance(failure, ObjectMissing):
@@ -173,6 +175,34 @@ class ChunkReader:
         raise ChunkMissing(
             f"chunk {chunk.hex()} cannot be read: {failure.message}", hint="run `lamina verify` for the whole picture"
         ) from failure
+
+    def _fetch(self, place: ChunkPlace) -> bytes:
+        """The bytes of one blob; of a metadata pack, what lies around it is remembered."""
+        end = place.offset + place.stored_size
+        name = pack_name(place.pack, meta=place.meta)
+        if place.meta:
+            try:
+                first, last = place.offset // WINDOW, (end - 1) // WINDOW
+                around = b"".join(self._window(place, number) for number in range(first, last + 1))
+                return around[place.offset - first * WINDOW : end - first * WINDOW]
+            except ObjectTruncated:
+                pass  # somewhere else, perhaps
+        return self._access.storage.get_range(name, place.offset, place.stored_size)
+
+    def _window(self, place: ChunkPlace, number: int) -> bytes:
+        key = (place.pack, number)
+        with self._lock:
+            found = self._windows.get(key)
+            if found is not None:
+                self._windows.move_to_end(key)
+                return found
+        length = min(WINDOW, place.pack_size - number * WINDOW)
+        found = self._access.storage.get_range(pack_name(place.pack, meta=True), number * WINDOW, length)
+        with self._lock:
+            self._windows[key] = found
+            if len(self._windows) > WINDOWS:
+                self._windows.popitem(last=False)
+        return found
 
     def _open_data(self, chunk: ChunkId, place: ChunkPlace, blob: Buffer) -> bytes:
         header = split_blob(blob, chunk, BlobKind.DATA, name=pack_name(place.pack, meta=place.meta))

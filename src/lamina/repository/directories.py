@@ -31,7 +31,8 @@ from lamina.repository.streams import check_content, tree_depth
 
 PART = 255  # type of a record that is no entry: the directory goes on in the node it links to, from the entry of this name on
 LINK = struct.Struct("<BI32s")  # kind of the chunk, how many bytes of it are used at most (0: all), its id
-MAX_USED = 0xFFFFFFFF
+BUNDLED = 128 << 10  # bytes; smaller files are bundled: above, a chunk of its own costs little and is found again elsewhere
+_MAX_USED = 0xFFFFFFFF
 _FIXED, _SLICED, _CUT = 1, 2, 3  # forms of a stream
 _TYPES = {int(type_): type_ for type_ in EntryType}
 _STATES = {int(state): state for state in EntryState}
@@ -75,6 +76,7 @@ class DirectoryNode:
     id: ChunkId
     records: Sequence[EntryRecord]
     links: Sequence[Link]
+    used: Sequence[tuple[ChunkId, int]] = ()  # how many bytes its entries use of chunks that they share with others
 
     @property
     def has_parts(self) -> bool:
@@ -138,7 +140,8 @@ def decode_directory(node: Node, chunk: ChunkId) -> DirectoryNode:
         check_names([record.name for record in records])
     except ValueError as error:
         raise Damaged(f"{name} holds an entry that makes no sense: {error}") from error
-    return DirectoryNode(chunk, records, links)
+    used = [(ChunkId(child), length) for _, length, child in LINK.iter_unpack(node.links) if length]
+    return DirectoryNode(chunk, records, links, used)
 
 
 def decode_links(links: bytes, *, name: str) -> list[Link]:
@@ -176,7 +179,7 @@ class _Links:
         elif not used or not self._used[ordinal]:
             self._used[ordinal] = 0
         else:
-            self._used[ordinal] = min(MAX_USED, self._used[ordinal] + used)
+            self._used[ordinal] = min(_MAX_USED, self._used[ordinal] + used)
         return ordinal
 
     def encode(self) -> bytes:
@@ -212,8 +215,9 @@ def _encode_content(entry: Entry, links: _Links) -> tuple[int, int, int, int, in
         return (-1 if entry.child is None else links.add(_NODE, entry.child, 0)), 0, 0, 0, 0, ()
     if isinstance(content, SlicedContent):
         slices: list[int] = []
+        is_bundled = content.size <= BUNDLED
         for chunk, offset, length in content.slices:
-            slices += (links.add(BlobKind.DATA, chunk, length), offset, length)
+            slices += (links.add(BlobKind.DATA, chunk, length if is_bundled else 0), offset, length)
         return -1, _SLICED, content.size, 0, 0, tuple(slices)
     if isinstance(content, CutContent):
         return links.add(BlobKind.CUT_NODE, content.id, 0), _CUT, content.size, 0, 0, ()

@@ -190,7 +190,13 @@ def get_entry(reader: ChunkReader, root: ChunkId, path: str) -> Entry:
 
 
 def find_entry(reader: ChunkReader, directory: ChunkId, name: bytes) -> Entry | None:
-    """The entry of that name in a directory; of a long one only the nodes on the way are read.
+    """The entry of that name in a directory. Raises: Damaged, ChunkMissing, NotPermitted."""
+    found = find_record(reader, directory, name)
+    return None if found is None else found[0].entry(found[1])
+
+
+def find_record(reader: ChunkReader, directory: ChunkId, name: bytes) -> tuple[DirectoryNode, int] | None:
+    """The node and the number of the record of that name; of a long directory only the nodes on the way are read.
 
     Raises: Damaged, ChunkMissing, NotPermitted.
     """
@@ -201,7 +207,7 @@ def find_entry(reader: ChunkReader, directory: ChunkId, name: bytes) -> Entry | 
             return None
         node = get_directory_node(reader, node.part(before - 1))
     number = next((at for at, record in enumerate(node.records) if record.name == name), None)
-    return None if number is None else node.entry(number)
+    return None if number is None else (node, number)
 
 
 def read_directory(reader: ChunkReader, chunk: ChunkId) -> Iterator[Entry]:

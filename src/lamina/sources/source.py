@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from lamina.model.entries import EntryType, Extent, Metadata
@@ -127,6 +128,13 @@ class OpenFile(Protocol):
     def close(self) -> None: ...
 
 
+class Resume(NamedTuple):
+    """Where a walk goes on: behind the name *after* (None: from the first name on) in the innermost of the directories it is in."""
+
+    inside: tuple[bytes, ...]  # names that lead from the root of the source to that directory
+    after: bytes | None
+
+
 @runtime_checkable
 class FileSource(Protocol):
     """A tree of files.
@@ -136,19 +144,28 @@ class FileSource(Protocol):
     - `walk` yields a directory before what is in it, and what is in it in the order of the names' bytes, so that steps of
       subdirectories stand between `Members` of their parent; what the selection leaves out is not yielded; what cannot be looked
       at is yielded with an `error`, never left out; what vanishes while the walk looks at it is left out;
-    - with *after*, the names that lead to some object, `walk` goes on behind that object and all below it, inside directories
-      whose `Begin` was yielded by another walk of this source before; it yields no `Begin` for these, but their `End`;
+    - `looking_at` is another object whenever the walk looks at something else, and its names lead from the root to it: whoever
+      watches can see that a file system does not answer;
+    - `walk` with *resume* goes on where another walk, that is not advanced any more, got stuck: it yields no `Begin` for the
+      directories it is in, but their `End`; what *avoid* names is not touched, but yielded with an error;
     - `open` and `describe` may be called by any thread while the walk goes on, and follow no link;
     - `open` raises `SourceMissing` if the file vanished, `SourceUnreadable` if it cannot be read or is no regular file any more;
-    - `describe` gives an object's whole metadata, and the target of a symbolic link (else empty), and raises the same.
+    - `describe` gives an object's whole metadata, and the target of a symbolic link (else empty), and raises the same; of a
+      directory, *folder* is its own;
+    - `look` finds the object that names lead to, with its folder held for the caller; it raises the same.
     """
 
     name: str
 
-    def walk(self, after: Sequence[bytes] | None = None) -> Iterator[Step]: ...
+    @property
+    def looking_at(self) -> tuple[bytes, ...]: ...
+
+    def walk(self, resume: Resume | None = None, avoid: AbstractSet[tuple[bytes, ...]] = frozenset()) -> Iterator[Step]: ...
 
     def open(self, folder: Folder, found: Found) -> OpenFile: ...
 
     def describe(self, folder: Folder, found: Found) -> tuple[Metadata, bytes]: ...
+
+    def look(self, names: Sequence[bytes]) -> tuple[Folder, Found]: ...
 
     def close(self) -> None: ...

@@ -1,0 +1,123 @@
+"""Compare stored trees with their sources, right after the backup: by a sample, or all of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import closing
+
+from lamina.engine.compare import Coverage, VerifyMode
+from lamina.engine.images import ZEROS
+from lamina.engine.outcome import Difference
+from lamina.engine.trees import Sampled, TreeJob
+from lamina.errors import Damaged, SourceMissing, SourceUnreadable
+from lamina.model.entries import Content, Entry, EntryType, Metadata
+from lamina.model.operation import Operation
+from lamina.model.snapshots import Role
+from lamina.repository.contents import ContentPart, cut_part, iter_parts
+from lamina.repository.repository import Repository
+from lamina.repository.trees import walk_tree
+from lamina.sources.source import ImageSource
+
+PARTS = 4  # of a long file in a sample
+
+
+class FileComparison:
+    """Compares files of one tree with what is stored of them, with the key at hand.
+
+    A writer cannot read content back: it checks that the stored bytes are whole, and of chunks that one file has for itself
+    that they have the id which the source read again gives.
+    """
+
+    def __init__(self, repository: Repository, job: TreeJob, operation: Operation) -> None:
+        self._reader = repository.reader()
+        self._namer = repository.access.namer()
+        self._reads_content = repository.role is Role.OWNER
+        self._job = job
+        self._operation = operation
+
+    def compare(self, root: Entry, mode: VerifyMode) -> Coverage:
+        """Compare all files, or a sample. A file that changed since is left out. Raises: StorageError, Stopped, Damaged."""
+        compared = 0
+        differences: list[Difference] = []
+        for one in self._everything(root) if mode is VerifyMode.FULL else self._sample():
+            self._operation.check_stop()
+            length, difference = self._compare_entry(one, mode)
+            compared += length
+            self._operation.progress.advance(read=length)
+            if difference is not None:
+                differences.append(difference)
+        if mode is VerifyMode.FULL:
+            compared = root.size  # what was left out has changed since, and the next backup sees that
+        else:
+            self._operation.progress.advance(skipped=max(0, root.size - compared))
+        return Coverage(mode, compared, root.size, tuple(differences))
+
+    def _sample(self) -> Iterator[Sampled]:
+        yield from self._job.read_files.items
+        yield from self._job.unchanged.items
+
+    def _everything(self, root: Entry) -> Iterator[Sampled]:
+        if root.child is None:
+            return
+        for path, entry in walk_tree(self._reader, root.child):
+            yield Sampled(tuple(path.encode("utf-8", "surrogateescape").split(b"/")), entry)
+
+    def _compare_entry(self, one: Sampled, mode: VerifyMode) -> tuple[int, Difference | None]:
+        """How many bytes were compared, and what is wrong."""
+        entry = one.entry
+        if entry.is_flawed or entry.type is not EntryType.FILE or entry.content is None:
+            return 0, None
+        try:
+            folder, found = self._job.source.look(one.names)
+        except (SourceMissing, SourceUnreadable):
+            return 0, None
+        try:
+            if _changed(found.metadata, entry.metadata):
+                return 0, None
+            with closing(self._job.source.open(folder, found)) as file:
+                image = file.image()
+                length, reason = self._compare_content(image, entry.content, mode)
+                if not reason or file.changed() or _changed(file.found.metadata, entry.metadata):
+                    return length, None
+        except (SourceMissing, SourceUnreadable):
+            return 0, None  # it vanished, or cannot be read now: that says nothing about what is stored
+        finally:
+            folder.release()
+        path = b"/".join(one.names).decode("utf-8", "surrogateescape")
+        shown = f"{self._job.path}/{path}" if self._job.path else path
+        return length, Difference(shown, 0, entry.size, reason)
+
+    def _compare_content(self, image: ImageSource, content: Content, mode: VerifyMode) -> tuple[int, str]:
+        parts = list(iter_parts(self._reader, content))
+        if mode is VerifyMode.SAMPLE and len(parts) > PARTS:
+            parts = random.SystemRandom().sample(parts, PARTS)
+        compared = 0
+        for part in parts:
+            self._operation.check_stop()
+            reason = self._difference(image, part)
+            compared += part.length
+            if reason:
+                return compared, reason
+        return compared, ""
+
+    def _difference(self, image: ImageSource, part: ContentPart) -> str:
+        buffer = memoryview(bytearray(part.length))
+        if image.read_into(part.offset, buffer) != part.length:
+            return "the source is shorter than what is stored"
+        if part.chunk is None:
+            return "zeros are stored where the source has data" if not ZEROS.startswith(buffer) else ""
+        try:
+            if self._reads_content:
+                same = bytes(cut_part(part, self._reader.get_data(part.chunk))) == buffer.tobytes()
+            else:
+                self._reader.check_stored(part.chunk)
+                same = not part.whole or self._namer.data_id(buffer) == part.chunk
+        except Damaged as error:
+            return error.message
+        return "" if same else "the source has other content than what is stored"
+
+
+def _changed(now: Metadata, stored: Metadata) -> bool:
+    """Whether a file was modified since it was stored."""
+    return (now.mtime_ns, now.ctime_ns, now.inode) != (stored.mtime_ns, stored.ctime_ns, stored.inode)

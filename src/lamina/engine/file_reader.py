@@ -1,0 +1,143 @@
+"""Read the files of a tree: metadata, content, and what becomes of those that change or cannot be read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+
+from lamina.engine.cutting import ContentStorer
+from lamina.engine.watched import Watch
+from lamina.errors import SourceMissing, SourceUnreadable
+from lamina.model.entries import Content, Entry, EntryState, EntryType, Metadata
+from lamina.model.operation import Operation
+from lamina.repository.directories import BUNDLED
+from lamina.sources.source import FileSource, Folder, Found, OpenFile
+
+TRIES = 3  # at a file that changes while it is read
+TICK_NS = 50_000_000  # times of files are those of a kernel's last tick: 1 to 10 ms old, and clocks are read one after the other
+COARSE_TICK_NS = 2_000_000_000  # where times have no fraction of a second: FAT counts in two seconds
+_SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class ToRead:
+    """One object that has to be opened, or at least to be looked at closely."""
+
+    folder: Folder
+    found: Found
+    known: Content | None = None  # content that needs no reading: only the metadata changed
+
+
+@dataclass(slots=True)
+class _Bundle:
+    """Small files of one directory."""
+
+    folder: Folder | None = None
+    numbers: list[int] = field(default_factory=list)
+    contents: list[bytes] = field(default_factory=list)
+
+
+class FileReader:
+    """Turns objects of a tree into entries; for any number of threads."""
+
+    def __init__(self, source: FileSource, storer: ContentStorer, chunk_size: int, operation: Operation) -> None:
+        """*chunk_size*: of files with holes."""
+        self._source = source
+        self._storer = storer
+        self._chunk_size = chunk_size
+        self._operation = operation
+        self._local = threading.local()
+
+    def read(self, objects: Sequence[ToRead], hung: Mapping[int, str], watch: Watch) -> list[Entry | None]:
+        """The entry of each object, None for one that vanished; those in *hung* are not touched again.
+
+        Small files that follow each other and lie in one directory are bundled. Raises: StorageError, Stopped.
+        """
+        entries: list[Entry | None] = []
+        bundle = _Bundle()
+        for number, one in enumerate(objects):
+            if one.folder is not bundle.folder:
+                watch.end_steps()
+                self._store(bundle, entries)
+                bundle = _Bundle(one.folder)
+            watch.begin_step()
+            if number in hung:
+                entries.append(unread(one.found, hung[number]))
+                continue
+            try:
+                entries.append(self._read(one, bundle, number))
+            except SourceMissing:
+                entries.append(None)
+            except SourceUnreadable as error:
+                entries.append(unread(one.found, error.message))
+        watch.end_steps()
+        self._store(bundle, entries)
+        return entries
+
+    def _read(self, one: ToRead, bundle: _Bundle, number: int) -> Entry:
+        found = one.found
+        if found.type is EntryType.FILE and one.known is None:
+            return self._read_file(one, bundle, number)
+        metadata, target = self._source.describe(one.folder, found)
+        return Entry(found.name, found.type, metadata, one.known, target=target, special=found.special)
+
+    def _read_file(self, one: ToRead, bundle: _Bundle, number: int) -> Entry:
+        found = one.found
+        for attempt in range(TRIES):
+            with closing(self._source.open(one.folder, found)) as file:
+                metadata = file.metadata()
+                is_fresh = self._is_fresh(metadata)
+                try:
+                    content = self._content(file)
+                except SourceUnreadable:
+                    if attempt + 1 < TRIES and file.changed():
+                        continue
+                    raise
+                has_changed = file.changed()
+            if not has_changed:
+                break
+        state = EntryState.CHANGED if has_changed else EntryState.FRESH if is_fresh else EntryState.WHOLE
+        error = f"it changed while it was read, {TRIES} times in a row" if has_changed else ""
+        if isinstance(content, bytes):
+            bundle.numbers.append(number)
+            bundle.contents.append(content)
+            return Entry(found.name, EntryType.FILE, metadata, state=state, error=error)
+        return Entry(found.name, EntryType.FILE, metadata, content, state=state, error=error)
+
+    def _content(self, file: OpenFile) -> Content | bytes:
+        """What a file holds: bytes if it is small, otherwise stored already."""
+        size = file.found.size
+        if size > BUNDLED and file.has_holes():
+            return self._storer.store_image(file.image(), self._chunk_size)
+        if size > BUNDLED:
+            return self._storer.store_stream(file.read_into)
+        buffer = self._buffer()
+        got = file.read_into(buffer[: size or BUNDLED])  # a size of zero may be a lie: of a file in /proc, say
+        return bytes(buffer[:got])
+
+    def _is_fresh(self, metadata: Metadata) -> bool:
+        """Whether another change right now might leave the times of a file as they are."""
+        changed_ns = max(metadata.mtime_ns, metadata.ctime_ns)
+        tick_ns = TICK_NS if metadata.ctime_ns % _SECOND_NS else COARSE_TICK_NS
+        return changed_ns + tick_ns >= self._operation.clock.now().timestamp() * _SECOND_NS
+
+    def _store(self, bundle: _Bundle, entries: list[Entry | None]) -> None:
+        contents = self._storer.store_bundle(bundle.contents)
+        for number, content in zip(bundle.numbers, contents, strict=True):
+            entry = entries[number]
+            assert entry is not None  # noqa: S101 - a bundled file was read
+            entries[number] = entry._replace(content=content)
+
+    def _buffer(self) -> memoryview:
+        """This thread's buffer for small files."""
+        buffer: memoryview | None = getattr(self._local, "buffer", None)
+        if buffer is None:
+            buffer = self._local.buffer = memoryview(bytearray(BUNDLED))
+        return buffer
+
+
+def unread(found: Found, reason: str) -> Entry:
+    """The entry of what could not be read."""
+    return Entry(found.name, found.type, found.metadata, special=found.special, state=EntryState.UNREAD, error=reason)
