@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,9 @@ def backup_document(report: BackupReport, *, name: str, dry_run: bool) -> Docume
         "stored_bytes": report.statistics.stored,
         "duration_s": round(report.duration.total_seconds(), 3),
         "parent": report.parent.hex() if report.parent else None,
+        "partial": report.partial,
+        "files": asdict(report.files) if report.files is not None else None,
+        "flaws": [{"path": one.path, "state": one.state.name.lower(), "reason": one.reason} for one in report.flaws],
         "coverage": _coverage(report.coverage),
         "unread": differences(report.unread),
         "changed_while_read": list(report.changed_while_read),
