@@ -53,9 +53,7 @@ class LocalFile:
                     count = self._long.read_into(self._offset, rest)
                 done += count
                 self._offset += count
-                if (
-                    count == 0 or self._offset == size
-                ):  # a file in /proc has no size, and is read to its end all the same
+                if count == 0 or self._offset == size:  # not >=: what is in /proc has no size, and has content
                     break
         except OSError as error:
             raise self._unreadable(f"cannot read at offset {self._offset} of", error) from error

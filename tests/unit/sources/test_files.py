@@ -303,6 +303,67 @@ def test_a_directory_that_vanishes_before_it_is_opened_is_left_out(root, opened)
     assert met == ["Begin", "Members", "Members", "End"]
 
 
+def test_a_directory_that_is_replaced_again_and_again_is_an_error(root, opened, monkeypatch):
+    fill(root, b"a/file", b"b")
+    real = os.open
+
+    def replaced(name, *arguments, **options):
+        if name == b"a":
+            raise NotADirectoryError(20, os.strerror(20))
+        return real(name, *arguments, **options)
+
+    source = opened()
+    monkeypatch.setattr(os, "open", replaced)
+    assert list(errors(source)) == [b"a"]
+    assert paths(source) == [b"a/", b"b"]
+
+
+def test_what_is_met_with_a_fault_of_the_disk_is_an_error(root, opened, monkeypatch):
+    fill(root, b"a", b"b/file")
+    real, real_list = os.stat, os.listdir
+
+    def stat(name, **options):
+        if name == b"a":
+            raise OSError(5, os.strerror(5))
+        return real(name, **options)
+
+    def listdir(fd):
+        names = real_list(fd)
+        if names == ["file"]:
+            raise OSError(5, os.strerror(5))
+        return names
+
+    source = opened()
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(os, "listdir", listdir)
+    assert errors(source) == {b"a": "Input/output error", b"b": "Input/output error"}
+    assert paths(source) == [b"a", b"b/"]
+
+
+def test_a_walk_that_cannot_go_on_says_so(root, opened, monkeypatch):
+    fill(root, b"a/file", b"a/other")
+    source = opened()
+
+    def listdir(fd):
+        raise OSError(5, os.strerror(5))
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    with pytest.raises(SourceUnreadable, match=r"cannot go on in .*source: Input/output error") as raised:
+        list(source.walk(Resume((b"a",), b"file")))
+    assert raised.value.hint
+
+
+def test_a_walk_leaves_what_is_to_be_avoided_where_it_goes_on(root, opened):
+    fill(root, b"a/b/file", b"a/other", b"z")
+    met = [type(step).__name__ for step in opened().walk(Resume((b"a", b"b"), None), frozenset({(b"a", b"b")}))]
+    assert met == ["End", "Members", "End", "Members", "End"]
+    met = [type(step).__name__ for step in opened().walk(Resume((b"a", b"b"), None), frozenset({()}))]
+    assert met == ["End", "End", "End"]
+    met = list(opened().walk(None, frozenset({()})))
+    assert [type(step).__name__ for step in met] == ["Begin", "End"]
+    assert met[0].found.error
+
+
 def test_an_unreadable_directory_is_yielded_with_an_error(root, opened, nobody_owns):
     fill(root, b"closed/file", b"open/file")
     (root / "closed").chmod(0)
@@ -432,6 +493,7 @@ def test_what_is_wanted_and_does_not_exist_is_an_error(root, opened):
         [b"gone", b"file"], True
     )
     assert paths(source) == [b"a/", b"a/file", b"a/gone", b"gone"]
+    assert paths(opened(wanted=build_wanted([b".", b"a/gone"]))) == [b"a/", b"a/file", b"a/gone"]
 
 
 def test_no_rule_leaves_out_what_is_wanted_but_what_is_below(root, opened):

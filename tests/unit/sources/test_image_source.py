@@ -35,11 +35,14 @@ def test_metadata_is_that_of_the_file(tmp_path, opened):
     path.write_bytes(b"x")
     path.chmod(0o640)
     os.utime(path, ns=(1, 1_234_567_890_123_456_789))
+    os.setxattr(path, b"user.a", b"1")
     source = opened(path)
     assert source.name == str(path)
     assert source.stable
     assert (source.metadata.mode, source.metadata.uid) == (0o640, path.stat().st_uid)
     assert source.metadata.mtime_ns == 1_234_567_890_123_456_789
+    assert (source.metadata.ctime_ns, source.metadata.inode) == (path.stat().st_ctime_ns, path.stat().st_ino)
+    assert (b"user.a", b"1") in source.metadata.xattrs
 
 
 def test_a_sparse_file_has_holes(tmp_path, opened):
