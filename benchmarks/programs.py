@@ -24,8 +24,8 @@ class Program(Protocol):
 
     `backup` saves an image or a tree; it runs in the folder that holds it and names it relatively. An image is read, also where
     the program's own bookkeeping says that it did not change; in a tree, such files are passed over, as they are for everybody.
-    `restore` brings the newest snapshot to *folder*/NAME; `list_all` prints the path of everything in it; `find` prints where a file
-    of that name lies in any snapshot.
+    `restore` brings the newest snapshot to *folder*/NAME; `list_all` prints all that is in it, with sizes and times; `find` prints
+    where a file of that name lies in any snapshot.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Lamina:
         return self.run("restore", "latest", written, directory=path.parent, durable=target)
 
     def list_all(self) -> Command:
-        return self.run("ls", "latest")
+        return self.run("ls", "--recursive", "latest")
 
     def find(self, name: str) -> Command:
         return self.run("find", name)
@@ -106,7 +106,7 @@ class Restic:
         return self._run("restore", "latest", "--target", str(folder), durable=folder / path.name)
 
     def list_all(self) -> Command:
-        return self._run("ls", "latest")
+        return self._run("ls", "--long", "latest")
 
     def find(self, name: str) -> Command:
         return self._run("find", name)
@@ -148,7 +148,7 @@ class Borg:
         return self._run("extract", *options, self._newest, directory=folder, durable=folder / path.name)
 
     def list_all(self) -> Command:
-        return self._run("list", "--short", self._newest)
+        return self._run("list", self._newest)
 
     def find(self, name: str) -> Command:
         """Where it lies in the newest archive: borg searches one at a time."""

@@ -26,7 +26,7 @@ _TEXT_SIZE = 128 * MIB  # of real text that the tiny files are slices of: far mo
 _DEEPEST = 8
 _NEWEST, _AGE = 1_700_000_000_000_000_000, 3 * 365 * 86_400 * 1_000_000_000  # nanoseconds: times lie in three years
 _READ_SIZE = 128 * KIB  # more would be made and thrown away for every tiny file
-_PLAIN_NAME = re.compile(r"[\w.-]+")  # no pattern in anyone's language
+_PLAIN_NAME = re.compile(r"\w[\w.-]*")  # no pattern in anyone's language
 
 
 @dataclass(frozen=True, slots=True)
