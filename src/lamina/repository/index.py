@@ -63,6 +63,10 @@ class Index:
         for table in (*self._tables, *self._spilled):
             yield from table.find(chunk)
 
+    def tables(self) -> tuple[Table, ...]:
+        """What the index records of the repository say, sorted; they stay as they are when the index is loaded again."""
+        return tuple(self._tables)
+
     def pack_marks(self) -> Iterator[tuple[Pack, int]]:
         """Every pack that the index records of the repository speak of, with the sum of its rows' marks; may repeat one."""
         for table in self._tables:

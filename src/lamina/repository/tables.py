@@ -101,6 +101,16 @@ class Table:
             yield ChunkPlace(found.id, found.meta, found.size, offset, stored, plain)
             row += 1
 
+    def row_of(self, chunk: ChunkId) -> int | None:
+        """The number of the first row of *chunk*."""
+        row = self._first(chunk)
+        return row if row < self._count and self._id(row) == chunk else None
+
+    def sizes(self, row: int) -> tuple[int, int]:
+        """Stored and plain size in one row."""
+        _, _, _, stored, plain = ROW.unpack_from(self._rows, row * ROW.size)
+        return stored, plain
+
     def rows(self) -> Iterator[tuple[bytes, int, int, int, int]]:
         """Every row in order: id, ordinal of the pack, offset, stored size, plain size."""
         return ROW.iter_unpack(self._rows)
