@@ -1,0 +1,205 @@
+"""Owner, mode, extended attributes, times and flags of a restored object."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import stat
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+
+from lamina.model.entries import Metadata
+from lamina.targets.owners import Owners
+
+LOCKING = 0x10 | 0x20  # immutable, append-only: nothing else can be changed once one of these is set
+_FLAGS = 0x000380FF | 0x400 | 0x4000  # those a person can set and that can be set on what has content
+_READS, _WRITES = (0x40000000, 0x80000000)
+if not os.uname().machine.startswith(("ppc", "mips", "sparc", "alpha")):
+    _READS, _WRITES = _WRITES, _READS
+_LONG = struct.calcsize("l") << 16
+_GET_FLAGS, _SET_FLAGS = _READS | _LONG | ord("f") << 8 | 1, _WRITES | _LONG | ord("f") << 8 | 2
+
+# What is not in the snapshot is removed if it is of these; others (labels of SELinux) come by themselves.
+_OURS = (b"user.", b"trusted.", b"system.posix_acl_", b"security.capability")
+_SET_IDS = stat.S_ISUID | stat.S_ISGID
+_FAILURES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+_TOO_LARGE = frozenset({errno.ENOSPC, errno.EDQUOT})  # what some file systems call a large attribute
+EXAMPLES = 3
+
+Place = int | bytes  # an open file or directory, or the path in /proc of one opened with O_PATH
+
+
+class Kind:
+    """What may not have been applied; the words are shown to people."""
+
+    OWNER = "owner"
+    MODE = "mode"
+    XATTR = "extended attribute"
+    TIMES = "times"
+    FLAGS = "flags"
+
+
+@dataclass
+class NotApplied:
+    """How often something was refused, and where first."""
+
+    count: int = 0
+    privileged: bool = True  # only root may do it, and we are not root
+    examples: list[str] = field(default_factory=list)
+
+
+class Shortfalls:
+    """Collects what could not be applied, from any thread."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, NotApplied] = {}
+        self._lock = threading.Lock()
+        self._is_root = os.geteuid() == 0
+
+    def add(self, kind: str, path: bytes, error: OSError) -> None:
+        """Note it. Raises: *error* itself if it is a fault of the whole file system."""
+        if error.errno in _FAILURES and not (kind == Kind.XATTR and error.errno in _TOO_LARGE):
+            raise error
+        with self._lock:
+            found = self.kinds.setdefault(kind, NotApplied())
+            found.count += 1
+            found.privileged &= not self._is_root and error.errno in {errno.EPERM, errno.EACCES}
+            if len(found.examples) < EXAMPLES:
+                found.examples.append(f"{os.fsdecode(path)}: {error.strerror}")
+
+    @contextmanager
+    def noting(self, kind: str, path: bytes) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            self.add(kind, path, error)
+
+
+class Attributes:
+    """Gives objects what the snapshot knows of them; what is refused is noted."""
+
+    def __init__(self, owners: Owners, shortfalls: Shortfalls) -> None:
+        self._owners = owners
+        self.shortfalls = shortfalls
+
+    def apply(
+        self, place: Place, wanted: Metadata, path: bytes, *, is_link: bool = False, inherits: bool = False
+    ) -> None:
+        """Set everything but the flags, of an object that we just made; the times last, as all else may change them."""
+        if wanted.is_implied:
+            return
+        if inherits:
+            self._remove_extra(place, wanted, path)
+        mode = wanted.mode
+        if not self._chown(place, wanted, path):
+            mode &= ~_SET_IDS  # it would run as somebody else than it did
+        if not is_link:
+            with self.shortfalls.noting(Kind.MODE, path):
+                os.chmod(place, mode)
+        for name, value in wanted.xattrs:
+            with self.shortfalls.noting(Kind.XATTR, path + b" (" + name + b")"):
+                os.setxattr(place, name, self._owners.xattr(name, value))
+        with self.shortfalls.noting(Kind.TIMES, path):
+            os.utime(place, ns=(wanted.mtime_ns, wanted.mtime_ns))
+
+    def correct(self, place: Place, wanted: Metadata, path: bytes, status: os.stat_result) -> bool:
+        """Set what differs, but for the flags, of an object whose *status* is known; whether anything did."""
+        if wanted.is_implied:
+            return False
+        is_link = stat.S_ISLNK(status.st_mode)
+        changed = self._remove_extra(place, wanted, path)
+        mode, owned = wanted.mode, True
+        if (status.st_uid, status.st_gid) != self._owner(wanted):
+            owned = self._chown(place, wanted, path)
+            changed |= owned
+        if not owned:
+            mode &= ~_SET_IDS
+        if not is_link and (changed or stat.S_IMODE(status.st_mode) != mode):
+            changed = True
+            with self.shortfalls.noting(Kind.MODE, path):
+                os.chmod(place, mode)
+        for name, value in wanted.xattrs:
+            with self.shortfalls.noting(Kind.XATTR, path + b" (" + name + b")"):
+                changed |= self._set_different(place, name, self._owners.xattr(name, value))
+        if status.st_mtime_ns != wanted.mtime_ns:
+            changed = True
+            with self.shortfalls.noting(Kind.TIMES, path):
+                os.utime(place, ns=(wanted.mtime_ns, wanted.mtime_ns))
+        return changed
+
+    def set_flags(self, fd: int, wanted: Metadata, path: bytes) -> None:
+        """Set the file flags of an open regular file or directory, last of all. An object without any is not touched."""
+        with self.shortfalls.noting(Kind.FLAGS, path):
+            old = read_flags(fd)
+            if old & _FLAGS != wanted.flags & _FLAGS:
+                _write_flags(fd, (old & ~_FLAGS) | (wanted.flags & _FLAGS))
+
+    def _owner(self, wanted: Metadata) -> tuple[int, int]:
+        return self._owners.user(wanted.uid), self._owners.group(wanted.gid)
+
+    def _chown(self, place: Place, wanted: Metadata, path: bytes) -> bool:
+        """Whether the owner and the group are now right."""
+        uid, gid = self._owner(wanted)
+        try:
+            os.chown(place, uid, gid)
+        except OSError as error:
+            with suppress(OSError):  # a group that we are in
+                os.chown(place, -1, gid)
+            self.shortfalls.add(Kind.OWNER, path, error)
+            return False
+        return True
+
+    def _remove_extra(self, place: Place, wanted: Metadata, path: bytes) -> bool:
+        """Remove the extended attributes that the snapshot does not have; whether there were any."""
+        keep = {name for name, _ in wanted.xattrs}
+        try:
+            names = [os.fsencode(name) for name in os.listxattr(place)]
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                self.shortfalls.add(Kind.XATTR, path, error)
+            return False
+        extra = [name for name in names if name not in keep and name.startswith(_OURS)]
+        for name in extra:
+            with self.shortfalls.noting(Kind.XATTR, path + b" (" + name + b")"):
+                os.removexattr(place, name)
+        return bool(extra)
+
+    @staticmethod
+    def _set_different(place: Place, name: bytes, value: bytes) -> bool:
+        try:
+            if os.getxattr(place, name) == value:
+                return False
+        except OSError as error:
+            if error.errno != errno.ENODATA:
+                raise
+        os.setxattr(place, name, value)
+        return True
+
+
+def read_flags(fd: int) -> int:
+    """All flags of an open regular file or directory; 0 where there are none. Raises: OSError."""
+    try:
+        answer = fcntl.ioctl(fd, _GET_FLAGS, bytes(8))
+    except OSError as error:
+        if error.errno in {errno.ENOTTY, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL}:
+            return 0
+        raise
+    return int.from_bytes(answer[:4], sys.byteorder)
+
+
+def unlock(fd: int) -> None:
+    """Take the flags off that forbid any change; what cannot be done shows when the change is tried."""
+    with suppress(OSError):
+        flags = read_flags(fd)
+        if flags & LOCKING:
+            _write_flags(fd, flags & ~LOCKING)
+
+
+def _write_flags(fd: int, flags: int) -> None:
+    """Raises: OSError."""
+    fcntl.ioctl(fd, _SET_FLAGS, flags.to_bytes(4, sys.byteorder) + bytes(4))
