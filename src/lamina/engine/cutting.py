@@ -217,13 +217,19 @@ def _slices(contents: Sequence[bytes], chunks: Sequence[tuple[ChunkId, int]]) ->
     """Where each content lies in the stream that they make together; *chunks* come with the places where they end."""
     number, start, offset = 0, 0, 0  # of the chunk, where it begins, where the content goes on
     for content in contents:
-        slices: list[Slice] = []
-        left = len(content)
-        while left:
-            chunk, end = chunks[number]
-            length = min(left, end - offset)
-            slices.append(Slice(chunk, offset - start, length))
-            offset, left = offset + length, left - length
-            if offset == end:
-                number, start = number + 1, end
-        yield SlicedContent(len(content), tuple(slices))
+        size = len(content)
+        if size and offset + size <= chunks[number][1]:
+            yield SlicedContent(size, (Slice(chunks[number][0], offset - start, size),))
+            offset += size
+        else:
+            slices: list[Slice] = []
+            left = size
+            while left:
+                chunk, end = chunks[number]
+                length = min(left, end - offset)
+                if length:
+                    slices.append(Slice(chunk, offset - start, length))
+                offset, left = offset + length, left - length
+                if left:
+                    number, start = number + 1, end
+            yield SlicedContent(size, tuple(slices))

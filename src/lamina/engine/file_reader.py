@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from lamina.engine.cutting import ContentStorer
 from lamina.engine.watched import Watch
 from lamina.errors import SourceMissing, SourceUnreadable
-from lamina.model.entries import Content, Entry, EntryState, EntryType, Metadata
+from lamina.model.entries import Content, Entry, EntryState, EntryType, Metadata, SlicedContent
 from lamina.model.operation import Operation
 from lamina.repository.directories import BUNDLED
 from lamina.sources.source import FileSource, Folder, Found, OpenFile
@@ -19,10 +19,11 @@ TRIES = 3  # at a file that changes while it is read
 TICK_NS = 50_000_000  # times of files are those of a kernel's last tick: 1 to 10 ms old, and clocks are read one after the other
 COARSE_TICK_NS = 2_000_000_000  # where times have no fraction of a second: FAT counts in two seconds
 _SECOND_NS = 1_000_000_000
+_NOT_YET = SlicedContent(0)
+_CHANGED = f"it changed while it was read, {TRIES} times in a row"
 
 
-@dataclass(frozen=True, slots=True)
-class ToRead:
+class ToRead(NamedTuple):
     """One object that has to be opened, or at least to be looked at closely."""
 
     folder: Folder
@@ -32,11 +33,20 @@ class ToRead:
 
 @dataclass(slots=True)
 class _Bundle:
-    """Small files of one directory."""
+    """Small files of one directory, read and not yet stored."""
 
     folder: Folder | None = None
     numbers: list[int] = field(default_factory=list)
     contents: list[bytes] = field(default_factory=list)
+
+
+class _Read(NamedTuple):
+    """What was read of a regular file."""
+
+    metadata: Metadata
+    content: Content | bytes  # bytes: it is small, and to be bundled
+    state: EntryState
+    error: str = ""
 
 
 class FileReader:
@@ -55,6 +65,8 @@ class FileReader:
 
         Small files that follow each other and lie in one directory are bundled. Raises: StorageError, Stopped.
         """
+        self._operation.check_stop()
+        now_ns = int(self._operation.clock.now().timestamp() * _SECOND_NS)
         entries: list[Entry | None] = []
         bundle = _Bundle()
         for number, one in enumerate(objects):
@@ -67,7 +79,10 @@ class FileReader:
                 entries.append(unread(one.found, hung[number]))
                 continue
             try:
-                entries.append(self._read(one, bundle, number))
+                if one.found.type is EntryType.FILE and one.known is None:
+                    entries.append(self._read_file(one, bundle, number, now_ns))
+                else:
+                    entries.append(self._describe(one))
             except SourceMissing:
                 entries.append(None)
             except SourceUnreadable as error:
@@ -76,35 +91,44 @@ class FileReader:
         self._store(bundle, entries)
         return entries
 
-    def _read(self, one: ToRead, bundle: _Bundle, number: int) -> Entry:
+    def _describe(self, one: ToRead) -> Entry:
         found = one.found
-        if found.type is EntryType.FILE and one.known is None:
-            return self._read_file(one, bundle, number)
         metadata, target = self._source.describe(one.folder, found)
         return Entry(found.name, found.type, metadata, one.known, target=target, special=found.special)
 
-    def _read_file(self, one: ToRead, bundle: _Bundle, number: int) -> Entry:
-        found = one.found
-        for attempt in range(TRIES):
-            with closing(self._source.open(one.folder, found)) as file:
-                metadata = file.metadata()
-                is_fresh = self._is_fresh(metadata)
-                try:
-                    content = self._content(file)
-                except SourceUnreadable:
-                    if attempt + 1 < TRIES and file.changed():
-                        continue
-                    raise
-                has_changed = file.changed()
-            if not has_changed:
-                break
-        state = EntryState.CHANGED if has_changed else EntryState.FRESH if is_fresh else EntryState.WHOLE
-        error = f"it changed while it was read, {TRIES} times in a row" if has_changed else ""
+    def _read_file(self, one: ToRead, bundle: _Bundle, number: int, now_ns: int) -> Entry:
+        """The entry of a regular file; that of a small one gets its content with its bundle."""
+        read = self._try(one)
+        tries = 1
+        while read is None and tries < TRIES:
+            tries += 1
+            read = self._try(one, is_last=tries == TRIES)
+        assert read is not None  # noqa: S101 - the last try gives what it has
+        metadata, content, state, error = read
+        if state is EntryState.WHOLE and _is_fresh(metadata, now_ns):
+            state = EntryState.FRESH
         if isinstance(content, bytes):
             bundle.numbers.append(number)
             bundle.contents.append(content)
-            return Entry(found.name, EntryType.FILE, metadata, state=state, error=error)
-        return Entry(found.name, EntryType.FILE, metadata, content, state=state, error=error)
+            content = _NOT_YET
+        return Entry(one.found.name, EntryType.FILE, metadata, content, None, None, b"", None, state, error)
+
+    def _try(self, one: ToRead, *, is_last: bool = False) -> _Read | None:
+        """Read a file once; None if it changed meanwhile, unless this is the last try."""
+        file = self._source.open(one.folder, one.found)
+        try:
+            metadata = file.metadata()
+            try:
+                content = self._content(file)
+            except SourceUnreadable:
+                if not is_last and file.changed():
+                    return None
+                raise
+            if not file.changed():
+                return _Read(metadata, content, EntryState.WHOLE)
+            return _Read(metadata, content, EntryState.CHANGED, _CHANGED) if is_last else None
+        finally:
+            file.close()
 
     def _content(self, file: OpenFile) -> Content | bytes:
         """What a file holds: bytes if it is small, otherwise stored already."""
@@ -117,18 +141,12 @@ class FileReader:
         got = file.read_into(buffer[: size or BUNDLED])  # a size of zero may be a lie: of a file in /proc, say
         return bytes(buffer[:got])
 
-    def _is_fresh(self, metadata: Metadata) -> bool:
-        """Whether another change right now might leave the times of a file as they are."""
-        changed_ns = max(metadata.mtime_ns, metadata.ctime_ns)
-        tick_ns = TICK_NS if metadata.ctime_ns % _SECOND_NS else COARSE_TICK_NS
-        return changed_ns + tick_ns >= self._operation.clock.now().timestamp() * _SECOND_NS
-
     def _store(self, bundle: _Bundle, entries: list[Entry | None]) -> None:
         contents = self._storer.store_bundle(bundle.contents)
         for number, content in zip(bundle.numbers, contents, strict=True):
             entry = entries[number]
             assert entry is not None  # noqa: S101 - a bundled file was read
-            entries[number] = entry._replace(content=content)
+            entries[number] = Entry(entry.name, entry.type, entry.metadata, content, *entry[4:])
 
     def _buffer(self) -> memoryview:
         """This thread's buffer for small files."""
@@ -136,6 +154,12 @@ class FileReader:
         if buffer is None:
             buffer = self._local.buffer = memoryview(bytearray(BUNDLED))
         return buffer
+
+
+def _is_fresh(metadata: Metadata, now_ns: int) -> bool:
+    """Whether a change after now_ns might leave the times of a file as they are."""
+    changed_ns = max(metadata.mtime_ns, metadata.ctime_ns)
+    return changed_ns + (TICK_NS if metadata.ctime_ns % _SECOND_NS else COARSE_TICK_NS) >= now_ns
 
 
 def unread(found: Found, reason: str) -> Entry:

@@ -101,7 +101,7 @@ class _Pending:
     known: KnownEntry | None
     entry: Entry | KnownEntry | None = None
     is_done: bool = False  # with or without an entry: it may have vanished
-    twins: list[_Pending] = field(default_factory=list)  # other names of the same file
+    twins: list[_Pending] | None = None  # other names of the same file
 
 
 class _Directory:
@@ -136,34 +136,35 @@ class _Directory:
         return self.is_ended and not self.waiting and self.metadata is not None
 
 
-@dataclass(slots=True)
 class _Batch:
     """Objects that one task reads."""
 
-    slots: list[_Pending] = field(default_factory=list)
-    opened: list[_Directory | None] = field(default_factory=list)  # the directory that an object is
-    objects: list[ToRead] = field(default_factory=list)
-    hung: dict[int, str] = field(default_factory=dict)
-    size: int = 0  # bytes
-    folders: int = 0
+    def __init__(self) -> None:
+        self.slots: list[_Pending] = []
+        self.objects: list[ToRead] = []
+        self.opened: dict[int, _Directory] = {}  # by the number of an object that is a directory
+        self.hung: dict[int, str] = {}
+        self._folders: list[Folder] = []  # held
+        self._size = 0  # bytes
 
     def add(self, slot: _Pending, one: ToRead, opened: _Directory | None) -> None:
-        if not self.objects or self.objects[-1].folder is not one.folder:
-            self.folders += 1
-        one.folder.hold()
+        if opened is not None:
+            self.opened[len(self.slots)] = opened
+        if not self._folders or self._folders[-1] is not one.folder:
+            one.folder.hold()
+            self._folders.append(one.folder)
         self.slots.append(slot)
-        self.opened.append(opened)
         self.objects.append(one)
         if one.known is None:
-            self.size += one.found.size
+            self._size += one.found.size
 
     @property
     def is_full(self) -> bool:
-        return len(self.slots) >= TASK_FILES or self.size >= TASK_BYTES or self.folders >= FOLDERS_HELD
+        return len(self.slots) >= TASK_FILES or self._size >= TASK_BYTES or len(self._folders) >= FOLDERS_HELD
 
     def release(self) -> None:
-        for one in self.objects:
-            one.folder.release()
+        for folder in self._folders:
+            folder.release()
 
 
 class _Run:
@@ -250,7 +251,7 @@ class _Run:
         elif first.is_done:
             self._resolve_twin(slot, first)
         else:
-            first.twins.append(slot)
+            first.twins = [*(first.twins or ()), slot]
 
     def _first_name(self, slot: _Pending) -> _Pending:
         """Under which name a file with several was met first."""
@@ -296,14 +297,15 @@ class _Run:
                 batch.hung[watched.watch.step - 1] = error.message
                 watched = self._submit(batch)
         batch.release()
-        for slot, opened, entry in zip(batch.slots, batch.opened, entries, strict=True):
-            if opened is not None:
-                self._take_directory(opened, entry)
+        for number, (slot, entry) in enumerate(zip(batch.slots, entries, strict=True)):
+            if number in batch.opened:
+                self._take_directory(batch.opened[number], entry)
                 continue
             self._resolve(slot, entry)
-            for twin in slot.twins:
-                self._resolve_twin(twin, slot)
-            slot.twins.clear()
+            if slot.twins:
+                for twin in slot.twins:
+                    self._resolve_twin(twin, slot)
+                slot.twins = None
 
     def _take_directory(self, directory: _Directory, entry: Entry | None) -> None:
         """The metadata of a directory are known now, or why they are not."""

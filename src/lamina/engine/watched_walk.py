@@ -59,6 +59,7 @@ class WatchedWalk:
                 step = next(steps, None)
                 if step is None:
                     return False
+                step.folder.hold()  # it is read from later, when the walk may have left it
                 found.append(step)
                 room -= _STEP_COST + (len(step.found) if isinstance(step, Members) else 0)
             return True

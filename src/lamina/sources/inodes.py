@@ -85,7 +85,7 @@ def found_of(name: bytes, status: os.stat_result, devices: dict[int, int]) -> Fo
 
 def complete(metadata: Metadata, fd: int) -> Metadata:
     """Add birth time, flags and extended attributes of the regular file or directory that *fd* is open for. Raises: OSError."""
-    return metadata._replace(birth_ns=birth_ns(fd), flags=flags(fd), xattrs=xattrs(fd))
+    return _new_tuple(Metadata, (*metadata[:8], birth_ns(fd), flags(fd), xattrs(fd)))
 
 
 def complete_by_path(metadata: Metadata, fd: int) -> Metadata:
@@ -93,11 +93,21 @@ def complete_by_path(metadata: Metadata, fd: int) -> Metadata:
     return metadata._replace(birth_ns=birth_ns(fd), xattrs=xattrs(b"/proc/self/fd/%d" % fd))
 
 
+class _Buffers(threading.local):
+    """One for each thread: to make one for each file takes longer than the call."""
+
+    def __init__(self) -> None:
+        self.statx = ctypes.create_string_buffer(_STATX_SIZE)
+
+
+_buffers = _Buffers()
+
+
 def birth_ns(fd: int) -> int | None:
     """When the object was made, in nanoseconds since 1970; None where that is not known. Raises: OSError."""
     if _statx is None:
         return None
-    buffer = ctypes.create_string_buffer(_STATX_SIZE)
+    buffer = _buffers.statx
     if _statx(fd, b"", _AT_EMPTY_PATH, _STATX_BTIME, buffer):
         number = ctypes.get_errno()
         if number in _NO_STATX:
