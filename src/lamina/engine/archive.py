@@ -88,7 +88,7 @@ def _packer(
     repository: Repository, plan: DumpPlan, write: Callable[[Buffer], None], warn: Callable[[str], None]
 ) -> Packer:
     if plan.format is ArchiveFormat.TAR:
-        return TarPacker(repository.reader(), plan.snapshot, write)
+        return TarPacker(repository.reader(), plan.snapshot, write, warn)
     return ZipPacker(repository.reader(), write, warn)
 
 

@@ -39,15 +39,24 @@ class TarPacker:
 
     CANNOT: ClassVar[frozenset[EntryType]] = frozenset({EntryType.SOCKET, EntryType.UNKNOWN})
 
-    def __init__(self, reader: ChunkReader, snapshot: Snapshot, write: Callable[[Buffer], None]) -> None:
+    def __init__(
+        self,
+        reader: ChunkReader,
+        snapshot: Snapshot,
+        write: Callable[[Buffer], None],
+        warn: Callable[[str], None],
+    ) -> None:
         self._reader = reader
         self._snapshot = snapshot
         self._write = write
+        self._warn = warn
         self._written = 0
+        self._flagged = 0
         self._linked: dict[tuple[int, int], _Linked] = {}
         self._sparse = 0
 
     def pack(self, name: bytes, entry: Entry) -> Iterator[tuple[bytes, ContentPart | None]]:
+        self._flagged += bool(entry.metadata.flags)
         member = self._member(name, entry)
         first = self._first_name(name, entry)
         if first is not None:
@@ -90,6 +99,10 @@ class TarPacker:
 
     def finish(self) -> None:
         self._write(_END + bytes(-(self._written + len(_END)) % _RECORD))
+        if self._flagged:
+            self._warn(
+                f"a tar cannot hold file flags (immutable, append-only, …): {self._flagged} entries have lost them"
+            )
 
     def _member(self, name: bytes, entry: Entry) -> Member:
         data = entry.metadata

@@ -37,10 +37,11 @@ class ZipPacker:
         self._warn = warn
         self._zip = zipfile.ZipFile(_Unseekable(write), "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL)
         self._member: IO[bytes] | None = None
-        self._lost = {"extended attributes and ACLs": 0, "their being one file with another name": 0}
+        self._lost = {"file flags": 0, "extended attributes and ACLs": 0, "their being one file with another name": 0}
 
     def pack(self, name: bytes, entry: Entry) -> Iterator[tuple[object, ContentPart | None]]:
         lost = self._lost
+        lost["file flags"] += bool(entry.metadata.flags)
         lost["extended attributes and ACLs"] += bool(entry.metadata.xattrs)
         lost["their being one file with another name"] += entry.metadata.links > 1 and not entry.is_directory
         member = self._info(name, entry)

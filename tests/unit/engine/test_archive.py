@@ -160,6 +160,12 @@ def test_holes_take_no_space_in_the_tar(small: SmallRepository, chunks: list[byt
     assert len(one.data) < sum(len(chunk) for chunk in chunks if isinstance(chunk, bytes)) + 20_000
 
 
+@pytest.mark.parametrize("form", ["tar", "zip"])
+def test_flags_that_are_lost_are_spoken_of(small: SmallRepository, form: str):
+    entry = Entry(b"", EntryType.FILE, FILE._replace(flags=16), SlicedContent(0))
+    assert "flags" in dumped(small, {"f": entry}, form=form).warnings[-1]
+
+
 def test_a_large_file_says_its_size_beyond_eight_gibibytes(small: SmallRepository):
     from lamina.engine.tar_headers import FILE as KIND
     from lamina.engine.tar_headers import Member, encode_member
