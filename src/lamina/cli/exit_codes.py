@@ -9,6 +9,7 @@ FAILED = 1
 USAGE = 2
 PARTIAL = 3
 DISTRUSTED = 4
+DIFFERENT = 5
 NO_REPOSITORY = 10
 WRONG_PASSPHRASE = 12
 STOPPED = 130
@@ -20,6 +21,7 @@ MEANINGS = {
     USAGE: "what was asked for makes no sense; nothing was done",
     PARTIAL: "done, but part of the source could not be read (now, or when the snapshot was made)",
     DISTRUSTED: "done, but the snapshot differs from its source; it is marked distrusted",
+    DIFFERENT: "done, and `diff --exit-code` found a difference",
     NO_REPOSITORY: "there is no repository at this address",
     WRONG_PASSPHRASE: "wrong passphrase",
     STOPPED: "stopped by Ctrl-C or SIGTERM; what was stored is used by the next run",

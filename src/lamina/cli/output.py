@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -51,6 +51,12 @@ class Output:
         if self.style.json:
             event = {"schema": SCHEMA, "event": name, **fields}
             self._print(f"{json.dumps(event, ensure_ascii=False)}\n")
+
+    def events(self, name: str, documents: Iterable[Mapping[str, Any]]) -> None:
+        """Many events of one kind, printed at once."""
+        if self.style.json:
+            events = ({"schema": SCHEMA, "event": name, **document} for document in documents)
+            self._print("".join(f"{json.dumps(event, ensure_ascii=False)}\n" for event in events))
 
     def report(self, verb: str, document: Mapping[str, Any], lines: Sequence[str] = ()) -> None:
         """What came of the call: the last event, or *lines* for a person."""

@@ -5,7 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from lamina import __version__
-from lamina.cli import backup, benchmark, completion, init, keys, restore, snapshots, storage, verify
+from lamina.cli import (
+    backup,
+    benchmark,
+    browse,
+    completion,
+    contents,
+    diff,
+    init,
+    keys,
+    restore,
+    snapshots,
+    storage,
+    usage,
+    verify,
+)
 from lamina.cli.arguments import VERSION_HELP, Parsed, Parser, Verbs, add_global_options, iter_parsers
 
 ABOUT = "Back up disk images into a deduplicated, compressed, encrypted repository, and bring them back."
@@ -22,7 +36,7 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"lamina {__version__}", help=VERSION_HELP)
     parser.set_defaults(examples=EXAMPLES)
     verbs = Verbs(parser, title="verbs", dest="verb")
-    for family in (init, backup, restore, snapshots, verify, keys, storage, benchmark):
+    for family in (init, backup, restore, snapshots, browse, contents, diff, usage, verify, keys, storage, benchmark):
         family.add_to(verbs)
     completion.add_to(verbs, parser)
     for one in iter_parsers(parser):

@@ -8,6 +8,8 @@ from datetime import datetime
 
 def printable(text: str) -> str:
     """*text* with control characters shown instead of obeyed: names in a repository are not ours."""
+    if text.isprintable():
+        return text
     return "".join(
         letter if letter.isprintable() or letter == "\n" else letter.encode("unicode_escape").decode()
         for letter in text
