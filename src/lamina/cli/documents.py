@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lamina.engine.backup import BackupReport, Coverage, Difference
     from lamina.engine.restore import RestorePlan, RestoreReport
+    from lamina.engine.restore_plan import TreePlan
+    from lamina.engine.restore_report import TreeReport
     from lamina.engine.verify import Problem, VerifyReport
     from lamina.model.snapshots import KeySlot, Snapshot
     from lamina.storage.probe import ProbeReport
@@ -75,6 +77,40 @@ def restore_document(plan: RestorePlan, report: RestoreReport | None) -> Documen
             "unread": differences(report.unread),
         }
     return document
+
+
+def tree_restore_document(plan: TreePlan, report: TreeReport, target: str, *, dry_run: bool) -> Document:
+    return {
+        "snapshot": plan.snapshot.id.hex(),
+        "dry_run": dry_run,
+        "target": target,
+        "size": plan.size,
+        "files": report.files,
+        "directories": report.directories,
+        "links": report.links,
+        "others": report.others,
+        "replaced": report.replaced,
+        "kept": report.kept,
+        "corrected": report.corrected,
+        "deleted": report.deleted,
+        "newer": report.newer,
+        "written_bytes": report.written,
+        "kept_bytes": report.kept_bytes,
+        "duration_s": round(report.duration.total_seconds(), 3),
+        "verified": report.verified,
+        "findings": [
+            {
+                "what": finding.value,
+                "count": found.count,
+                "examples": [{"path": path, "reason": reason} for path, reason in found.examples],
+            }
+            for finding, found in report.findings.items()
+        ],
+        "not_applied": [
+            {"what": kind, "count": one.count, "only_root": one.privileged, "examples": list(one.examples)}
+            for kind, one in report.not_applied.items()
+        ],
+    }
 
 
 def _problems(problems: Iterable[Problem]) -> list[Document]:

@@ -1,4 +1,4 @@
-"""`lamina restore`: bring images back."""
+"""`lamina restore`: bring files, trees and images back."""
 
 from __future__ import annotations
 
@@ -16,30 +16,45 @@ from lamina.model.quantities import format_duration, format_size, parse_rate
 if TYPE_CHECKING:
     from lamina.cli.call import Call
     from lamina.engine.restore import OpenTarget, RestoreItem, RestorePlan, RestoreReport
+    from lamina.model.operation import Operation
+    from lamina.repository.repository import Repository
     from lamina.targets.target import ImageTarget, StreamTarget
 
 STDOUT = "-"
 SELECTOR_HELP = "an id or its beginning, latest, latest~2, NAME@latest or NAME@latest~1"
+OVERWRITE = ("never", "if-newer", "if-changed", "always")
 
 
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
         "restore",
-        summary="bring the images of a snapshot back",
-        about="An image goes to the file or device TARGET; several images go below the directory TARGET.",
+        summary="bring files, directories and images of a snapshot back",
+        about="One file or image goes to the file or device TARGET; everything else goes below the directory TARGET.",
         examples=(
-            "lamina restore latest restored.img",
+            "lamina restore latest ./out",
+            "lamina restore latest:/etc/ssh ./out",
+            "lamina restore latest:'/home/*/.ssh' ./out",
+            "lamina restore latest:/srv /srv --overwrite if-changed --delete",
             "lamina restore mail@latest:dev/vg/mail-root /dev/vg/mail-root --force",
-            "lamina restore 3fa94c01 /srv/restored/",
-            "lamina restore latest - | rbd import - pool/image",
+            "lamina restore latest:disk.img - | rbd import - pool/image",
         ),
         run=run_restore,
     )
     add = parser.add_argument
-    add("snapshot", metavar="SNAPSHOT[:PATH]", help=f"{SELECTOR_HELP}; with :PATH, that entry alone")
-    add("target", metavar="TARGET", help="a file, a block device, a directory, or - for standard output")
-    add("-f", "--force", action="store_true", help="write over what is there; over an image, only what differs")
-    add("--resume", action="store_true", help="continue a restore that was interrupted (to a device: with --force)")
+    add(
+        "snapshot", metavar="SNAPSHOT[:PATH]",
+        help=f"{SELECTOR_HELP}; with :PATH, that entry or what is in that directory; PATH may have *, ?, [a-z] and **",
+    )  # fmt: skip
+    add("target", metavar="TARGET", help="a directory, a file, a block device, or - for standard output")
+    add("--path", metavar="PATH", action="append", default=[], dest="paths", help="that too; may be repeated")
+    add(
+        "--overwrite", choices=OVERWRITE, default=None,
+        help="when to replace a file that is there and differs (default: never)",
+    )  # fmt: skip
+    add("-f", "--force", action="store_true", help="the same as --overwrite if-changed; needed for devices")
+    add("--delete", action="store_true", help="remove what the snapshot does not have from restored directories")
+    add("--numeric-ids", action="store_true", help="give files to the saved numbers, whatever the names are here")
+    add("--resume", action="store_true", help="continue one image (trees always are; to a device: with --force)")
     add("--verify", action="store_true", help="read everything back afterwards and compare")
     add(
         "--limit-download", metavar="RATE", type=typed(parse_rate), help="fetch at most RATE bytes a second, like 10MiB"
@@ -48,26 +63,44 @@ def add_to(verbs: Verbs) -> None:
 
 
 def run_restore(call: Call) -> int:
-    from lamina.cli.documents import restore_document
-    from lamina.engine.restore import plan_restore, restore
+    from lamina.cli.restore_trees import restore_tree_of
+    from lamina.engine.restore_plan import find_single
     from lamina.model.snapshots import Trust
 
-    arguments, output = call.arguments, call.output
+    arguments = call.arguments
     target: str = arguments.target
     wanted = parse_snapshot_path(arguments.snapshot)
+    paths = ([] if wanted.path is None else [wanted.path]) + arguments.paths
     _check(arguments.verify, target, dry_run=arguments.dry_run)
+    is_directory = target != STDOUT and (target.endswith("/") or os.path.isdir(target))
     with call.repository() as (repository, operation):
         snapshot = repository.find_snapshot(wanted.snapshot)
-        is_directory = target != STDOUT and (target.endswith("/") or os.path.isdir(target))
-        plan = plan_restore(repository, snapshot, wanted.path, target, is_directory=is_directory)
-        output.event("start", verb="restore", snapshot=snapshot.id.hex(), size=plan.size)
         if snapshot.trust is Trust.DISTRUSTED:
-            output.warning(f"snapshot {snapshot.short_id} is distrusted: it was found to differ from its source")
-        if arguments.dry_run:
-            output.report("restore", restore_document(plan, None), _plan_lines(plan))
-            return exit_codes.DONE
-        opener = target_opener(target, force=arguments.force, resume=arguments.resume)
-        report = restore(repository, plan, opener, verify=arguments.verify, operation=operation)
+            call.output.warning(f"snapshot {snapshot.short_id} is distrusted: it was found to differ from its source")
+        single = None if is_directory else find_single(repository.reader(), snapshot, paths)
+        if single is None and target != STDOUT:
+            return restore_tree_of(call, (repository, operation), snapshot, paths)
+        if len(paths) > 1:
+            raise UsageError("standard output takes one file or image", hint="name one path")
+        plan_path = single if single is not None else paths[0] if paths else None
+        from lamina.engine.restore import plan_restore
+
+        plan = plan_restore(repository, snapshot, plan_path, target, is_directory=False)
+        return _restore_one(call, repository, plan, operation)
+
+
+def _restore_one(call: Call, repository: Repository, plan: RestorePlan, operation: Operation) -> int:
+    from lamina.cli.documents import restore_document
+    from lamina.engine.restore import restore
+
+    arguments, output = call.arguments, call.output
+    output.event("start", verb="restore", snapshot=plan.snapshot.id.hex(), size=plan.size)
+    if arguments.dry_run:
+        output.report("restore", restore_document(plan, None), _plan_lines(plan))
+        return exit_codes.DONE
+    force = arguments.force or arguments.overwrite in {"if-changed", "always"}
+    opener = target_opener(arguments.target, force=force, resume=arguments.resume)
+    report = restore(repository, plan, opener, verify=arguments.verify, operation=operation)
     output.report("restore", restore_document(plan, report), [] if output.style.quiet else _lines(plan, report))
     for one in report.unread:
         output.warning(
@@ -89,23 +122,16 @@ def _check(verify: bool, target: str, *, dry_run: bool) -> None:
 
 
 def target_opener(target: str, *, force: bool, resume: bool) -> OpenTarget:
-    """How each item's target is opened; directories below a TARGET that is a directory are made when needed.
-
-    TARGET itself may be a link, as the user chose it; below it no link is followed.
-    """
+    """How the target of a single file or image is opened; as the user chose it, it may be a link."""
 
     def open_target(item: RestoreItem) -> ImageTarget | StreamTarget:
         if item.target == STDOUT:
             from lamina.targets.stream import StdoutTarget
 
             return StdoutTarget(sys.stdout.buffer)
-        from lamina.targets.below import open_image_below
         from lamina.targets.image import open_image_target
 
-        if item.target == target:
-            return open_image_target(target, item.size, force=force, resume=resume)
-        inside = item.target.removeprefix(os.path.join(target, ""))
-        return open_image_below(target, inside, item.size, force=force, resume=resume)
+        return open_image_target(target, item.size, force=force, resume=resume)
 
     return open_target
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import posixpath
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import islice
 from typing import TypeVar
 
 from lamina.engine.images import ZEROS
@@ -74,30 +75,31 @@ def plan_restore(
     Raises: EntryMissing; UsageError if `-` would need more than one stream.
     """
     reader = repository.reader()
-    found: list[tuple[str, Entry]]
+    entries: Iterable[tuple[str, Entry]]
     below = ""
     if path is None:
-        found = list(walk_tree(reader, snapshot.root))
+        entries = walk_tree(reader, snapshot.root)
     else:
         path = posixpath.normpath("/" + path).lstrip("/")
         entry = get_entry(reader, snapshot.root, path)
         if entry.child is not None:
-            found, below = list(walk_tree(reader, entry.child, path + "/" if path else "")), path
+            entries, below = walk_tree(reader, entry.child, path + "/" if path else ""), path
         else:
-            found, below = [(path, entry)], posixpath.dirname(path)
-    found = [(name, entry) for name, entry in found if entry.content is not None]
-    if target == "-" and len(found) != 1:
+            entries, below = [(path, entry)], posixpath.dirname(path)
+    found = ((name, entry.size, entry.content) for name, entry in entries if entry.content is not None)
+    contents = list(islice(found, 4) if target == "-" else found)
+    if target == "-" and len(contents) != 1:
+        count = len(contents) + sum(1 for _ in found)
         raise UsageError(
-            f"standard output takes one file or image, and this would be {len(found)}",
-            hint="name one: " + ", ".join(f"{snapshot.short_id}:{name}" for name, _ in found[:3]),
+            f"standard output takes one file or image, and this would be {count}",
+            hint="name one: " + ", ".join(f"{snapshot.short_id}:{name}" for name, _, _ in contents[:3]),
         )
-    as_file = len(found) == 1 and not is_directory
+    as_file = len(contents) == 1 and not is_directory
     items = []
-    for name, entry in found:
+    for name, size, content in contents:
         inside = name.removeprefix(f"{below}/") if below else name
         place = target if as_file or target == "-" else os.path.join(target, inside)
-        if entry.content is not None:
-            items.append(RestoreItem(name, entry.size, place, entry.content))
+        items.append(RestoreItem(name, size, place, content))
     return RestorePlan(snapshot, tuple(items))
 
 

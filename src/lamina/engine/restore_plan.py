@@ -170,6 +170,26 @@ def plan_tree(reader: ChunkReader, snapshot: Snapshot, paths: Sequence[str]) -> 
     return TreePlan(snapshot, root, PathPatterns(patterns), size)
 
 
+def find_single(reader: ChunkReader, snapshot: Snapshot, paths: Sequence[str]) -> str | None:
+    """The path of the file or image that is all that was asked for; None if that is more, or something else.
+
+    Raises: EntryMissing, Damaged.
+    """
+    if len(paths) > 1:
+        return None
+    wanted = paths or snapshot.paths
+    if len(wanted) != 1:
+        return None
+    path = posixpath.normpath("/" + wanted[0]).lstrip("/")
+    try:
+        entry = find_literal(reader, snapshot.root, path)
+    except EntryMissing:
+        if paths:
+            raise
+        return None
+    return path if entry is not None and entry.content is not None else None
+
+
 def find_literal(reader: ChunkReader, root: ChunkId, path: str) -> Entry | None:
     """The entry of exactly this path; None for a pattern. Raises: EntryMissing, Damaged."""
     try:

@@ -1,0 +1,104 @@
+"""`lamina restore` of trees: its options, what it says on the way, and what came of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lamina.cli import exit_codes
+from lamina.cli.documents import tree_restore_document
+from lamina.engine.restore_plan import Action, Overwrite, RestoreOptions, TreePlan, plan_tree
+from lamina.engine.restore_report import Finding, Findings, TreeReport
+from lamina.engine.restore_tree import restore_tree
+from lamina.errors import TargetExists
+from lamina.model.quantities import format_duration, format_size
+from lamina.targets.directory import DirectoryTarget
+from lamina.targets.owners import Owners
+
+if TYPE_CHECKING:
+    from lamina.cli.call import Call
+    from lamina.model.operation import Operation
+    from lamina.model.snapshots import Snapshot
+    from lamina.repository.repository import Repository
+
+_SAID = {
+    Finding.LEFT_ALONE: "differ from the snapshot and were left alone (--overwrite if-changed replaces them)",
+    Finding.FAILED: "could not be restored",
+    Finding.UNREAD: "are missing: they could not be read when the snapshot was made",
+    Finding.FLAWED: "are not as they were: they changed or could not be read when the snapshot was made",
+    Finding.KEPT_MOUNT: "were not deleted",
+    Finding.DIFFERENT: "are not what was written when they are read back: the disk or the memory is faulty",
+}
+
+
+def restore_tree_of(call: Call, world: tuple[Repository, Operation], snapshot: Snapshot, paths: Sequence[str]) -> int:
+    """Restore below the directory that the call names; returns the exit code."""
+    arguments, output = call.arguments, call.output
+    repository, operation = world
+    if os.path.lexists(arguments.target) and not os.path.isdir(arguments.target):
+        raise TargetExists(
+            f"{arguments.target} is no directory, and more than one file is to be restored",
+            hint="name a directory, or one file of the snapshot (SNAPSHOT:PATH)",
+        )
+    options = _options(call)
+    plan = plan_tree(repository.reader(), snapshot, paths)
+    output.event("start", verb="restore", snapshot=snapshot.id.hex(), size=plan.size)
+    owners = Owners({}, {}) if arguments.numeric_ids else Owners(snapshot.users, snapshot.groups)
+    target = DirectoryTarget(arguments.target, owners, dry_run=arguments.dry_run)
+    try:
+        report = restore_tree(repository, plan, target, options, operation)
+    finally:
+        target.close()
+    lines = [] if output.style.quiet else _lines(plan, report, options)
+    output.report("restore", tree_restore_document(plan, report, arguments.target, dry_run=options.dry_run), lines)
+    _warn(call, report)
+    if report.count_of(Finding.DIFFERENT):
+        return exit_codes.FAILED
+    return exit_codes.DONE if options.dry_run or report.is_complete else exit_codes.PARTIAL
+
+
+def _options(call: Call) -> RestoreOptions:
+    arguments, output = call.arguments, call.output
+    overwrite = Overwrite(arguments.overwrite or ("if-changed" if arguments.force else "never"))
+
+    def tell(action: Action, path: bytes) -> None:
+        shown = path.decode("utf-8", "surrogateescape")
+        if arguments.dry_run:
+            output.event("entry", action=action.value, path=shown)
+            output.lines([f"{action.value:<10}  {shown}"])
+        else:
+            output.detail(f"{action.value:<10}  {shown}")
+
+    return RestoreOptions(overwrite, arguments.delete, arguments.verify, arguments.dry_run, tell)
+
+
+def _lines(plan: TreePlan, report: TreeReport, options: RestoreOptions) -> list[str]:
+    made = f"{report.files} files, {report.directories} directories, {report.links} hard links, {report.others} others"
+    rest = [f"{count} {word}" for word, count in (
+        ("replaced", report.replaced), ("kept as they are", report.kept), ("deleted", report.deleted),
+        ("newer and kept", report.newer), ("left alone", report.count_of(Finding.LEFT_ALONE)),
+    ) if count]  # fmt: skip
+    if options.dry_run:
+        return [f"would restore {made}", *([", ".join(rest)] if rest else []), "dry run: nothing was written"]
+    seconds = report.duration.total_seconds()
+    speed = f", {format_size(report.written / seconds)}/s" if seconds and report.written else ""
+    lines = [f"snapshot {plan.snapshot.short_id}: restored {made}", *([", ".join(rest)] if rest else [])]
+    lines.append(f"wrote {format_size(report.written)}, in {format_duration(seconds)}{speed}")
+    if report.verified and not report.count_of(Finding.DIFFERENT):
+        lines.append("read back and compared: all right")
+    return lines
+
+
+def _warn(call: Call, report: TreeReport) -> None:
+    for finding, found in report.findings.items():
+        call.output.warning(f"{found.count} entries {_SAID[finding]}{_examples(found)}")
+    for kind, one in report.not_applied.items():
+        why = " (only root may)" if one.privileged else ""
+        call.output.warning(f"{kind}: not applied {one.count} times{why}, first to {'; '.join(one.examples)}")
+
+
+def _examples(found: Findings) -> str:
+    shown = "".join(f"\n  {path}: {reason}" if reason else f"\n  {path}" for path, reason in found.examples)
+    more = found.count - len(found.examples)
+    return f":{shown}" + (f"\n  and {more} more" if more else "")
