@@ -115,8 +115,9 @@ def test_a_signal_while_the_passphrase_is_awaited_ends_the_call(person: Person):
     ("words", "code", "says"),
     [
         (["backup", "gone.img"], 1, "gone.img"),
-        (["backup", "."], 2, "directory"),
-        (["backup", "/"], 2, "directory"),
+        (["backup", "/", "a.img"], 2, "root directory"),
+        (["backup", ".", "--hints", "-"], 2, "directory"),
+        (["backup"], 2, "nothing was named"),
         (["backup", "/dev/null"], 1, "/dev/null"),
         (["backup", "a.img", "--parent", "nobody@latest"], 1, "nobody"),
         (["backup", "a.img", "--expire", "2001-01-01"], 2, "past"),

@@ -44,7 +44,7 @@ def test_sources_may_stand_on_both_sides_of_options():
 @pytest.mark.parametrize(
     "words",
     [
-        [], ["backp"], ["backup"], ["backup", "a", "--frobnicate"], ["backup", "a", "--frobnicate", "b"], ["restore", "latest"],
+        [], ["backp"], ["backup", "a", "--frobnicate"], ["backup", "a", "--frobnicate", "b"], ["restore", "latest"],
         ["restore", "latest", "a", "b"], ["snapshots", "a"], ["backup", "a", "--chunk-size", "huge"], ["key"], ["key", "add"],
         ["backup", "a", "--verify", "some"], ["key", "add", "--role", "admin"], ["backup", "a", "--limit-upload", "0"],
         ["backup", "a", "--comp", "fast"],
