@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from lamina.engine.browse import check_names
 from lamina.engine.content_diff import ContentComparison
-from lamina.engine.differences import TYPE, changed_fields, may_differ
+from lamina.engine.differences import TYPE, changed_fields, is_unknown, may_differ
 from lamina.engine.together import Met, walk_together
-from lamina.model.entries import Entry
+from lamina.model.entries import Entry, EntryState
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot
@@ -132,7 +132,7 @@ class Diff:
             yield from self._compare("", before, after._replace(name=before.name))
         roots: dict[ChunkId, int] = {}
         for entry, bit in ((before, _BEFORE), (after, _AFTER)):
-            if entry.child is not None:
+            if entry.child is not None and not (is_unknown(before) or is_unknown(after)):
                 roots[entry.child] = roots.get(entry.child, 0) | bit
         roots = {root: bits for root, bits in roots.items() if bits != _BEFORE | _AFTER}
         for count, met in enumerate(walk_together(self._reader, roots, skip=_BEFORE | _AFTER, enter=self._enter)):
@@ -167,7 +167,9 @@ class Diff:
             yield Difference(path, Kind.METADATA, before, after, fields)
 
     def _enter(self, met: Met) -> bool:
-        """Whether to look into a directory one by one."""
+        """Whether to look into a directory one by one; not if a side could not read it, for that is no absence."""
+        if any(version.record.state == EntryState.UNREAD and is_unknown(version.entry()) for version in met.versions):
+            return False
         if not self._brief or len(met.versions) > 1:
             return True
         (version,) = met.versions

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lamina.model.entries import Entry, EntryState
+from lamina.model.entries import Entry, EntryState, EntryType
 
 CONTENT, TYPE = "content", "type"
 
@@ -17,12 +17,17 @@ def essence(entry: Entry) -> Entry:
 def changed_fields(before: Entry, after: Entry) -> tuple[str, ...]:
     """What of an entry differs besides its content: names of fields, as people know them.
 
-    >>> from lamina.model.entries import EntryType, Metadata
+    >>> from lamina.model.entries import Metadata
     >>> old = Entry(b"a", EntryType.FILE, Metadata(mode=0o644, mtime_ns=1, ctime_ns=1))
     >>> changed_fields(old, old._replace(metadata=Metadata(mode=0o600, mtime_ns=1, ctime_ns=2)))
     ('mode',)
     """
     one, other = essence(before), essence(after)
+    if EntryType.UNKNOWN in {
+        one.type,
+        other.type,
+    }:  # one of them could not be looked at, which says nothing of the other
+        return ("state",) if one.state is not other.state else ()
     if one.type is not other.type:
         return (TYPE,)
     pairs = {
@@ -40,5 +45,15 @@ def changed_fields(before: Entry, after: Entry) -> tuple[str, ...]:
 
 
 def may_differ(before: Entry, after: Entry) -> bool:
-    """Whether the content of the two (or what is below them) is not certainly equal by what their entries say."""
+    """Whether the content of the two (or what is below them) is not certainly equal by what their entries say.
+
+    What could not be read is not taken for a difference: `changed_fields` names the state.
+    """
+    if is_unknown(before) or is_unknown(after):
+        return False
     return (before.content, before.child) != (after.content, after.child)
+
+
+def is_unknown(entry: Entry) -> bool:
+    """Whether it could not be read, and nothing older is known of what it holds."""
+    return entry.state is EntryState.UNREAD and entry.content is None and entry.child is None

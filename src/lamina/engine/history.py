@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from lamina.engine.differences import CONTENT, changed_fields, may_differ
+from lamina.engine.differences import CONTENT, changed_fields, is_unknown, may_differ
 from lamina.errors import EntryMissing
-from lamina.model.entries import Entry
+from lamina.model.entries import Entry, EntryState, EntryType
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot
@@ -84,7 +84,7 @@ class _Lookup:
         below: ChunkId | None = root
         for depth, name in enumerate(self._names):
             if below is None:
-                return None
+                return _hidden(entry)
             key = below, depth
             if key not in self._known:
                 self._known[key] = find_entry(self._reader, below, name)
@@ -93,3 +93,10 @@ class _Lookup:
                 return None
             below = entry.child
         return entry
+
+
+def _hidden(above: Entry | None) -> Entry | None:
+    """What is known of a path in something that is no directory, or is one that could not be read: that is no absence."""
+    if above is None or not is_unknown(above):
+        return None
+    return Entry(b"", EntryType.UNKNOWN, state=EntryState.UNREAD, error=above.error)

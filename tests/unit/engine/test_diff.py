@@ -13,7 +13,7 @@ from lamina.engine.diff import Diff, Difference, DiffSummary, Kind, Place
 from lamina.errors import EntryMissing, NotPermitted
 from lamina.model.entries import Entry, EntryState, EntryType, Metadata, Position, SlicedContent
 from lamina.testing.repositories import CHUNK, SmallRepository
-from tests.unit.engine.stored_trees import FILE, SOME_DAY, Cut, Fixed, Stored, save
+from tests.unit.engine.stored_trees import FILE, FOLDER, SOME_DAY, Cut, Fixed, Stored, save
 
 RANDOM = random.Random(11)
 A, B, C, D = (RANDOM.randbytes(CHUNK) for _ in range(4))
@@ -152,6 +152,18 @@ def test_parts_of_snapshots_are_compared_with_themselves_included(small: SmallRe
     assert kinds(found) == {"": Kind.CONTENT}
     with pytest.raises(EntryMissing):
         compare(small, {"a": b"1"}, {"b": b"2"}, paths=("a", "a"))
+
+
+def test_what_could_not_be_read_is_not_taken_for_removed(small: SmallRepository):
+    folder = Entry(b"", EntryType.DIRECTORY, FOLDER, state=EntryState.UNREAD, error="permission denied")
+    file = Entry(b"", EntryType.FILE, FILE, state=EntryState.UNREAD, error="i/o error")
+    for brief in (False, True):
+        found, summary = compare(small, {"d/e/f": b"1", "g": b"2"}, {"d": folder, "g": file}, brief=brief)
+        assert {one.path: (one.kind, "state" in one.fields) for one in found} == {
+            "d": (Kind.METADATA, True),
+            "g": (Kind.METADATA, True),
+        }
+        assert (summary.removed, summary.changed) == (0, 0)
 
 
 def test_a_writer_compares_its_own_snapshots_and_no_others(small: SmallRepository):

@@ -62,6 +62,18 @@ def test_a_directory_changes_with_what_is_in_it(small: SmallRepository):
     assert [one.what for one in changes(small, "d")["vm"]] == [("appeared",), ("content",)]
 
 
+def test_what_could_not_be_read_is_not_gone(small: SmallRepository):
+    """Neither below a directory that could not be read, nor the directory itself."""
+    unread = Entry(b"", EntryType.DIRECTORY, FILE, state=EntryState.UNREAD, error="permission denied")
+    for tree in ({"d/f": b"1"}, {"d": unread}, {"d/f": b"1"}):
+        save(small, tree)
+    found = changes(small, "d/f")["vm"]
+    assert [one.what for one in found] == [("appeared",), ("state",), ("state",)]
+    assert found[1].entry is not None
+    assert found[1].entry.error == "permission denied"
+    assert "gone" not in {what for one in changes(small, "d")["vm"] for what in one.what}
+
+
 def test_a_path_that_no_snapshot_has_is_missing(small: SmallRepository):
     save(small, {"d/f": b""})
     with pytest.raises(EntryMissing, match="none of 1 snapshots"):
