@@ -73,7 +73,7 @@ def test_the_sample_settings_file_is_valid():
 
 def test_every_field_of_every_json_document_is_described():
     page = (DOCS / "reference" / "json.md").read_text()
-    source = (CHECKOUT / "src/lamina/cli/documents.py").read_text()
-    named = set(re.findall(r'"([a-z_]+)": ', source))
+    sources = (CHECKOUT / "src/lamina/cli").glob("*documents.py")
+    named = {name for source in sources for name in re.findall(r'"([a-z_]+)": ', source.read_text())}
     assert len(named) > 40
     assert {one for one in named if f"`{one}`" not in page} == set()
