@@ -23,15 +23,21 @@ class WatchedWalk:
         self._avoid: set[tuple[bytes, ...]] = set()
 
     def steps(self, meanwhile: Callable[[], None]) -> Iterator[Step]:
-        """Every step, once. *meanwhile* is called while we wait. Raises: what the source raises, Stopped."""
+        """Every step, once; its folder can be read from until the next is asked for, and longer by whoever holds it.
+
+        *meanwhile* is called while we wait. Raises: what the source raises, Stopped.
+        """
         steps = self._source.walk()
         while True:
             try:
                 for step in self._ahead(steps, meanwhile):
                     self._follow(step)
                     yield step
+                    step.folder.release()  # whoever still needs it holds it
                 return
             except NotAnswering:
+                if self._is_done:
+                    return
                 self._avoid.add(self._source.looking_at)
                 steps = self._source.walk(self._resume(), frozenset(self._avoid))
 
@@ -78,6 +84,11 @@ class WatchedWalk:
                 pulled.watch.begin_step()
 
         return self._threads.result(pulled, look)
+
+    @property
+    def _is_done(self) -> bool:
+        """Whether the root was left."""
+        return self._after is not None and not self._inside
 
     def _follow(self, step: Step) -> None:
         """Remember how far the walk came."""
