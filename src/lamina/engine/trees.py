@@ -13,7 +13,7 @@ from lamina.engine.outcome import Flaw
 from lamina.engine.sampling import Reservoir
 from lamina.engine.watched import NotAnswering, Watched, WatchedThreads
 from lamina.engine.watched_walk import WatchedWalk
-from lamina.errors import Damaged
+from lamina.errors import Damaged, SourceMissing, SourceUnreadable
 from lamina.model.entries import Entry, EntryState, EntryType, Metadata
 from lamina.repository.streams import ChunkPutter
 from lamina.repository.trees import DirectoryWriter
@@ -234,6 +234,7 @@ class _Run:
         self._dispatch()
         while self._under_way:
             self._collect(keep_up)
+            self._dispatch()
         assert self._root is not None  # noqa: S101 - a walk begins with it
         entry = self._root.entry
         return entry.entry() if isinstance(entry, KnownEntry) else entry or unread(self._root.found, "it vanished")
@@ -302,10 +303,9 @@ class _Run:
                 self._take_directory(batch.opened[number], entry)
                 continue
             self._resolve(slot, entry)
-            if slot.twins:
-                for twin in slot.twins:
-                    self._resolve_twin(twin, slot)
-                slot.twins = None
+            twins, slot.twins = slot.twins, None
+            for twin in twins or ():
+                self._resolve_twin(twin, slot)
 
     def _take_directory(self, directory: _Directory, entry: Entry | None) -> None:
         """The metadata of a directory are known now, or why they are not."""
@@ -317,9 +317,25 @@ class _Run:
         self._settle(directory)
 
     def _resolve_twin(self, slot: _Pending, first: _Pending) -> None:
-        """The entry of another name of a file that was read."""
-        entry = first.entry
-        self._resolve(slot, entry._replace(name=slot.found.name) if isinstance(entry, Entry) else None)
+        """The entry of another name of a file that was read, unless something else was read under the first name."""
+        entry, data = first.entry, slot.found.metadata
+        if isinstance(entry, Entry) and (entry.metadata.device, entry.metadata.inode) == (data.device, data.inode):
+            self._resolve(slot, entry._replace(name=slot.found.name))
+            return
+        try:
+            folder, found = self._job.source.look(_names(slot.above, slot.found.name) if slot.above is not None else ())
+        except SourceMissing:
+            self._resolve(slot, None)
+            return
+        except SourceUnreadable as error:
+            self._resolve(slot, unread(slot.found, error.message))
+            return
+        if found.type is EntryType.DIRECTORY:
+            self._resolve(slot, unread(slot.found, "it was replaced by a directory while the backup ran"))
+        else:
+            slot.found = found
+            self._read(slot, ToRead(folder, found))
+        folder.release()
 
     def _resolve(self, slot: _Pending, entry: Entry | None) -> None:
         """What became of an object that is no directory."""
