@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from itertools import groupby
 
 from lamina.chunking.chunker import Chunker, FixedChunker
@@ -32,6 +32,8 @@ from lamina.sources.source import ImageSource
 MAX_SLICES = 16  # of a file whose chunks are listed in its entry; a longer one has a tree of nodes
 READ_BYTES = 4 << 20  # asked of a stream at a time
 AHEAD = 3  # chunks of one stream that are being stored while the next is cut
+
+Asking = Callable[[], AbstractContextManager[None]]
 
 
 class GatedPutter:
@@ -135,8 +137,11 @@ class ContentStorer:
             start = end
         return list(_slices(contents, chunks))
 
-    def store_image(self, image: ImageSource, chunk_size: int) -> FixedContent:
-        """Store a file with holes as a fixed stream. Raises: SourceUnreadable, StorageError, Stopped."""
+    def store_image(self, image: ImageSource, chunk_size: int, asking: Asking = nullcontext) -> FixedContent:
+        """Store a file with holes as a fixed stream; *asking* surrounds each read.
+
+        Raises: SourceUnreadable, StorageError, Stopped.
+        """
         chunker = FixedChunker(chunk_size)
         builder = FixedMapWriter(self._putter, chunk_size)
         count = chunker.count(image.size)
@@ -146,18 +151,21 @@ class ContentStorer:
             self._operation.check_stop()
             slots: list[Slot] = [(Position.HOLE, None)] * min(FANOUT, count - leaf * FANOUT)
             if following is not None and following[0] == leaf:
-                self._fill(image, chunker, slots, list(following[1]))
+                self._fill(image, chunker, slots, list(following[1]), asking)
                 following = next(data, None)
             builder.add_leaf(slots)
         return builder.finish(image.size)
 
-    def _fill(self, image: ImageSource, chunker: FixedChunker, slots: list[Slot], positions: Sequence[int]) -> None:
+    def _fill(
+        self, image: ImageSource, chunker: FixedChunker, slots: list[Slot], positions: Sequence[int], asking: Asking
+    ) -> None:
         """Store the data of one leaf, some chunks ahead."""
         begun: deque[tuple[Future[Slot], int]] = deque()
         for position in positions:
             self._operation.check_stop()
             buffer = bytearray(chunker.length(position, image.size))
-            got = image.read_into(position * chunker.size, memoryview(buffer))
+            with asking():
+                got = image.read_into(position * chunker.size, memoryview(buffer))
             if got < len(buffer):
                 raise SourceUnreadable(
                     f"{image.name} shrank to {position * chunker.size + got} bytes while it was read"

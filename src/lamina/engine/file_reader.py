@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -66,6 +67,7 @@ class FileReader:
         Small files that follow each other and lie in one directory are bundled. Raises: StorageError, Stopped.
         """
         self._operation.check_stop()
+        self._local.watch = watch
         now_ns = int(self._operation.clock.now().timestamp() * _SECOND_NS)
         entries: list[Entry | None] = []
         bundle = _Bundle()
@@ -81,8 +83,11 @@ class FileReader:
             try:
                 if one.found.type is EntryType.FILE and one.known is None:
                     entries.append(self._read_file(one, bundle, number, now_ns))
-                else:
-                    entries.append(self._describe(one))
+                    continue
+                entry = self._describe(one)
+                if one.known is not None and _has_changed(entry.metadata, one.found.metadata):
+                    entry = self._read_file(one, bundle, number, now_ns)
+                entries.append(entry)
             except SourceMissing:
                 entries.append(None)
             except SourceUnreadable as error:
@@ -133,13 +138,32 @@ class FileReader:
     def _content(self, file: OpenFile) -> Content | bytes:
         """What a file holds: bytes if it is small, otherwise stored already."""
         size = file.found.size
-        if size > BUNDLED and file.has_holes():
-            return self._storer.store_image(file.image(), self._chunk_size)
         if size > BUNDLED:
-            return self._storer.store_stream(file.read_into)
+            return self._long_content(file)
         buffer = self._buffer()
         got = file.read_into(buffer[: size or BUNDLED])  # a size of zero may be a lie: of a file in /proc, say
-        return bytes(buffer[:got])
+        content = bytes(buffer[:got])
+        return self._long_content(file, content) if not size and got == BUNDLED else content
+
+    def _long_content(self, file: OpenFile, begun: bytes = b"") -> Content:
+        """Store a long file, of which *begun* was read. Each read may take as long as a step, storing as long as it takes."""
+        watch: Watch = self._local.watch
+        first = deque([begun] if begun else ())
+
+        def read_into(buffer: memoryview) -> int:
+            if first:
+                piece = first.popleft()
+                buffer[: len(piece)] = piece
+                return len(piece)
+            with watch.asking():
+                return file.read_into(buffer)
+
+        if not begun and file.has_holes():
+            content: Content = self._storer.store_image(file.image(), self._chunk_size, watch.asking)
+        else:
+            content = self._storer.store_stream(read_into)
+        watch.go_on()
+        return content
 
     def _store(self, bundle: _Bundle, entries: list[Entry | None]) -> None:
         contents = self._storer.store_bundle(bundle.contents)
@@ -156,9 +180,18 @@ class FileReader:
         return buffer
 
 
+def _has_changed(now: Metadata, found: Metadata) -> bool:
+    """Whether a file, or which file it is, changed since the walk met it."""
+    return (now.mtime_ns, now.ctime_ns, now.inode) != (found.mtime_ns, found.ctime_ns, found.inode)
+
+
 def _is_fresh(metadata: Metadata, now_ns: int) -> bool:
-    """Whether a change after now_ns might leave the times of a file as they are."""
-    changed_ns = max(metadata.mtime_ns, metadata.ctime_ns)
+    """Whether a change after now_ns might leave the times of a file as they are.
+
+    A time of modification in the future was set by somebody, and the next change ends it; the other time nobody can set.
+    """
+    is_set = metadata.mtime_ns > now_ns + COARSE_TICK_NS
+    changed_ns = metadata.ctime_ns if is_set else max(metadata.mtime_ns, metadata.ctime_ns)
     return changed_ns + (TICK_NS if metadata.ctime_ns % _SECOND_NS else COARSE_TICK_NS) >= now_ns
 
 

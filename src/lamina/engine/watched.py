@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from typing import Generic, TypeVar
 
 from lamina.errors import LaminaError
@@ -32,11 +33,22 @@ class Watch:
     def begin_step(self) -> None:
         """A step begins now that may hang."""
         self.step += 1
+        self.go_on()
+
+    def go_on(self) -> None:
+        """The step asks something again, and has as long for it as a new one."""
         self._since = self._clock.monotonic()
 
     def end_steps(self) -> None:
         """What follows is our own work; it takes as long as it takes."""
         self._since = None
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """One of many questions of a step; what follows the answer is our own work."""
+        self.go_on()
+        yield
+        self.end_steps()
 
     def age(self) -> float:
         """Seconds since the current step began."""
