@@ -11,7 +11,7 @@ from lamina.engine.images import ZEROS
 from lamina.engine.outcome import Difference
 from lamina.engine.trees import Sampled, TreeJob
 from lamina.errors import Damaged, SourceMissing, SourceUnreadable
-from lamina.model.entries import Content, Entry, EntryType, Metadata
+from lamina.model.entries import Content, Entry, EntryState, EntryType, Metadata
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role
 from lamina.repository.contents import ContentPart, cut_part, iter_parts
@@ -66,8 +66,8 @@ class FileComparison:
     def _compare_entry(self, one: Sampled, mode: VerifyMode) -> tuple[int, Difference | None]:
         """How many bytes were compared, and what is wrong."""
         entry = one.entry
-        if entry.is_flawed or entry.type is not EntryType.FILE or entry.content is None:
-            return 0, None
+        if entry.state is not EntryState.WHOLE or entry.type is not EntryType.FILE or entry.content is None:
+            return 0, None  # what is fresh may have changed since, and its times would not say so
         try:
             folder, found = self._job.source.look(one.names)
         except (SourceMissing, SourceUnreadable):
