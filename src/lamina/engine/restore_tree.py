@@ -87,6 +87,7 @@ class _Run:
             with ThreadPoolExecutor(threads, thread_name_prefix="restore") as executor:
                 for batch in each(executor, self._writer.write, self._batches(), self._operation):
                     self._settle(batch)
+                    self._operation.check_stop()
             self._directories.leave()
             self._names.set_late_flags()
         finally:

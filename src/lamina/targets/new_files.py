@@ -61,8 +61,13 @@ class FileMaker:
         """The same for a large file; it goes on where an interrupted restore of what *key* names was."""
         temporary = b".lamina-" + key.encode()
         naming = Naming(name, replace, temporary, is_lasting=True)
-        with suppress(FileNotFoundError):
+        try:
             fd = os.open(temporary, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder.fd)
+        except FileNotFoundError:
+            pass
+        except OSError:  # a link, say, and none of ours
+            os.unlink(temporary, dir_fd=folder.fd)
+        else:
             if _is_ours(fd):
                 return NewFile(self._attributes, folder, fd, naming._replace(is_resumed=True))
             os.close(fd)
