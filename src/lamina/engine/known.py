@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from enum import Enum
+from itertools import islice
 from typing import NamedTuple
 
 from lamina.errors import Damaged, NotPermitted
@@ -12,10 +13,15 @@ from lamina.model.entries import Content, Entry, EntryState, EntryType, Metadata
 from lamina.model.ids import ChunkId
 from lamina.repository.directories import DirectoryNode, EntryRecord
 from lamina.repository.repository import Repository
-from lamina.repository.trees import directory_nodes, get_directory_node
+from lamina.repository.trees import directory_nodes
 from lamina.sources.source import Found
 
 WASTE = 0.5  # of a bundle: if a directory uses less of it than this share, its files are bundled anew (design, "Files")
+
+
+NODES_HELD = 16  # of one directory; the nodes of a longer one are read twice rather than kept in memory
+
+_new_tuple = tuple.__new__  # a named tuple's own costs twice as much, and this is done for every entry
 
 
 class Compare(Enum):
@@ -102,7 +108,7 @@ class TreeComparison:
 
     def is_same(self, known: KnownEntry, found: Found) -> bool:
         """Whether nothing of an object changed, its metadata included."""
-        record, data = known.node.records[known.number], found.metadata
+        record, data = known[0].records[known[1]], found.metadata
         return (
             record.ctime_ns == data.ctime_ns
             and record.mtime_ns == data.mtime_ns
@@ -110,9 +116,13 @@ class TreeComparison:
             and record.inode == data.inode
             and record.type == found.type
             and not record.state
-            and (record.mode, record.uid, record.gid) == (data.mode, data.uid, data.gid)
-            and (record.links, record.device, record.special) == (data.links, data.device, found.special)
-            and not known.is_wasteful
+            and record.mode == data.mode
+            and record.uid == data.uid
+            and record.gid == data.gid
+            and record.links == data.links
+            and record.device == data.device
+            and record.special == found.special
+            and not known[2]
             and not (self._reads_all and found.type is EntryType.FILE)
         )
 
@@ -133,17 +143,15 @@ class TreeComparison:
 
     def _entries(self, child: ChunkId) -> Iterator[KnownEntry]:
         reader = self._repository.reader()
-        first = get_directory_node(reader, child)
-        nodes = directory_nodes(reader, child) if first.has_parts else iter([first])
-        wasted = self._wasted(directory_nodes(reader, child) if first.has_parts else [first])
-        for node in nodes:
-            if wasted:
-                for number, record in enumerate(node.records):
-                    chunks = {node.links[link][1] for link in record.slices[::3]}
-                    yield KnownEntry(node, number, record.links == 1 and not wasted.isdisjoint(chunks))
-            else:
-                for number in range(len(node.records)):
-                    yield KnownEntry(node, number)
+        rest = directory_nodes(reader, child)
+        first = list(islice(rest, NODES_HELD))
+        following = next(rest, None)
+        is_long = following is not None
+        wasted = self._wasted(directory_nodes(reader, child) if is_long else first)
+        for node in directory_nodes(reader, child) if is_long else first:
+            for number in range(len(node.records)):
+                wasteful = bool(wasted) and _uses(node, number, wasted)
+                yield _new_tuple(KnownEntry, (node, number, wasteful))
 
     def _wasted(self, nodes: Iterable[DirectoryNode]) -> frozenset[ChunkId]:
         """Bundles of which the directory uses little."""
@@ -158,3 +166,9 @@ class TreeComparison:
             if place is not None and length < WASTE * place.plain_size:
                 wasted.append(chunk)
         return frozenset(wasted)
+
+
+def _uses(node: DirectoryNode, number: int, wasted: frozenset[ChunkId]) -> bool:
+    """Whether a file lies in one of the bundles; one with several names does not count, for others may use its bundle."""
+    record = node.records[number]
+    return record.links == 1 and any(node.links[link][1] in wasted for link in record.slices[::3])

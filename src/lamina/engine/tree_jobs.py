@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 from lamina.engine.cutting import ContentStorer, GatedPutter
 from lamina.engine.file_reader import FileReader
-from lamina.engine.known import Compare, TreeComparison
+from lamina.engine.known import Compare, KnownEntry, TreeComparison
 from lamina.engine.parent import Parent
 from lamina.engine.trees import TreeJob, store_tree
 from lamina.engine.watched import WatchedThreads
+from lamina.errors import Damaged
 from lamina.model.entries import Content, Entry
 from lamina.model.operation import Operation
 from lamina.repository.repository import Repository
@@ -55,8 +56,20 @@ class TreeBackup:
 
     def store_tree(self, path: str, source: FileSource, options: TreeOptions) -> tuple[TreeJob, Entry]:
         """Store a tree. Raises: StorageError, SourceError, Stopped."""
+        known = self._parent.tree(path)
+        try:
+            return self._store(path, source, options, known)
+        except Damaged as error:
+            if known is None:
+                raise
+            self._parent.say_damaged(error.message)  # the parent makes no sense there: read everything
+            return self._store(path, source, options, None)
+
+    def _store(
+        self, path: str, source: FileSource, options: TreeOptions, known: KnownEntry | None
+    ) -> tuple[TreeJob, Entry]:
         comparison = TreeComparison(self._repository, options.compare, self._parent.say_damaged)
-        job = TreeJob(path, source, self._parent.tree(path), comparison)
+        job = TreeJob(path, source, known, comparison)
         reader = FileReader(source, self._storer, self._repository.access.format.chunk_size, self._operation)
         readers = WatchedThreads(options.threads or self._count, self._operation, options.file_timeout_s)
         walkers = WatchedThreads(1, self._operation, options.file_timeout_s)

@@ -15,11 +15,13 @@ from lamina.engine.watched import NotAnswering, Watched, WatchedThreads
 from lamina.engine.watched_walk import WatchedWalk
 from lamina.errors import Damaged, SourceMissing, SourceUnreadable
 from lamina.model.entries import Entry, EntryState, EntryType, Metadata
+from lamina.repository.directories import BUNDLED
 from lamina.repository.streams import ChunkPutter
 from lamina.repository.trees import DirectoryWriter
 from lamina.sources.source import Begin, FileSource, Folder, Found, Members
 
 TASK_FILES, TASK_BYTES = 256, 4 << 20  # handed to a thread at a time: its cost is small against reading so much
+BUNDLE_FILES, BUNDLE_BYTES = 1024, 4 << 20  # bundled at a time: of one directory, whatever else is read meanwhile
 TASKS = 4  # under way at a time
 FOLDERS_HELD = 64  # directories kept open for one task
 BEHIND = 4096  # entries of a directory that may wait for one that is still being read
@@ -115,6 +117,8 @@ class _Directory:
         self.is_ended = False
         self.metadata: Metadata | None = None  # when it is known
         self.error = slot.found.error
+        self.small: list[tuple[_Pending, ToRead]] = []  # files to be bundled
+        self.small_size = 0  # bytes
 
     def drain(self) -> None:
         """Write the entries that are known, up to the first that is not."""
@@ -220,13 +224,18 @@ class _Run:
                 self._member(directory, step.folder, found, known)
         directory.drain()
         while len(directory.waiting) > BEHIND:
+            self._bundle(directory)
             self._dispatch()
+            if not self._under_way:
+                return  # it waits for a directory below it, which is not left yet
             self._collect()
+            directory.drain()
 
     def end(self) -> None:
         """Leave the innermost directory."""
         directory = self._inside.pop()
         directory.is_ended = True
+        self._bundle(directory)
         self._settle(directory)
 
     def finish(self, keep_up: Callable[[], None]) -> Entry:
@@ -248,7 +257,11 @@ class _Run:
         first = self._first_name(slot) if found.metadata.links > 1 else slot
         if first is slot:
             same = known is not None and self._job.comparison.has_same_content(known, found)
-            self._read(slot, ToRead(folder, found, known.content() if same and known is not None else None))
+            one = ToRead(folder, found, known.content() if same and known is not None else None)
+            if one.known is None and found.type is EntryType.FILE and found.size <= BUNDLED:
+                self._read_small(directory, slot, one)
+            else:
+                self._read(slot, one)
         elif first.is_done:
             self._resolve_twin(slot, first)
         else:
@@ -269,9 +282,25 @@ class _Run:
         self._job.users.add(metadata.uid)
         self._job.groups.add(metadata.gid)
 
+    def _read_small(self, directory: _Directory, slot: _Pending, one: ToRead) -> None:
+        """Have a small file read with others of its directory: where bundles end depends on the directory alone."""
+        directory.small.append((slot, one))
+        directory.small_size += one.found.size
+        if len(directory.small) >= BUNDLE_FILES or directory.small_size >= BUNDLE_BYTES:
+            self._bundle(directory)
+
+    def _bundle(self, directory: _Directory) -> None:
+        small, directory.small, directory.small_size = directory.small, [], 0
+        for slot, one in small:
+            self._batch.add(slot, one, None)
+        self._dispatch_if_full()
+
     def _read(self, slot: _Pending, one: ToRead, opened: _Directory | None = None) -> None:
         """Have an object read, with others."""
         self._batch.add(slot, one, opened)
+        self._dispatch_if_full()
+
+    def _dispatch_if_full(self) -> None:
         if self._batch.is_full:
             self._dispatch()
             while len(self._under_way) > TASKS:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import lt
 from typing import NamedTuple
 
 import msgspec
@@ -31,7 +31,9 @@ from lamina.repository.streams import check_content, tree_depth
 
 PART = 255  # type of a record that is no entry: the directory goes on in the node it links to, from the entry of this name on
 LINK = struct.Struct("<BI32s")  # kind of the chunk, how many bytes of it are used at most (0: all), its id
-BUNDLED = 128 << 10  # bytes; smaller files are bundled: above, a chunk of its own costs little and is found again elsewhere
+BUNDLED = (
+    128 << 10
+)  # bytes; smaller files are bundled: above, a chunk of its own costs little and is found again elsewhere
 _MAX_USED = 0xFFFFFFFF
 _FIXED, _SLICED, _CUT = 1, 2, 3  # forms of a stream
 _TYPES = {int(type_): type_ for type_ in EntryType}
@@ -153,12 +155,12 @@ def decode_links(links: bytes, *, name: str) -> list[Link]:
 
 def check_names(names: Sequence[bytes]) -> None:
     """Refuse names that no directory has: they would lead a restore out of its target. Raises: ValueError."""
-    for name in names:
-        if name in _NO_NAMES or b"/" in name or b"\0" in name:
-            raise ValueError(f"{name!r} cannot be a name")
-    for before, name in pairwise(names):
-        if before >= name:
-            raise ValueError(f"two entries have one name, or {name!r} stands in the wrong place")
+    joined = b"/".join(names)
+    if joined.count(b"/") > len(names) - 1 or b"\0" in joined or not _NO_NAMES.isdisjoint(names):
+        bad = next(name for name in names if name in _NO_NAMES or b"/" in name or b"\0" in name)
+        raise ValueError(f"{bad!r} cannot be a name")
+    if not all(map(lt, names, names[1:])):
+        raise ValueError("two entries have one name, or stand in the wrong order")
 
 
 _NO_NAMES = frozenset({b"", b".", b".."})

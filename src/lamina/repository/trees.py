@@ -5,10 +5,10 @@ from __future__ import annotations
 import posixpath
 import zlib
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from lamina.errors import Damaged, EntryMissing
-from lamina.model.entries import Entry, EntryType, Metadata, Totals
+from lamina.model.entries import FLAWED, Entry, EntryType, Metadata, Totals
 from lamina.model.ids import ChunkId
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.cut_streams import decode_cut_node
@@ -35,28 +35,27 @@ class DirectoryWriter:
 
     def __init__(self, putter: ChunkPutter) -> None:
         self._putter = putter
-        self._items: list[_Item] = []
-        self._extra = 0
-        self._part = [0, 0, 0]  # totals of the entries in `_items`
-        self._all = [0, 0, 0]
+        self._items: list[_Item] = []  # in no node yet; what follows is of them
+        self._extra = 0  # bytes of what can be large
+        self._entries = self._size = self._flawed = 0  # they and what lies below them
         self._levels: list[list[PartOf]] = []  # parts that are in no node yet, lowest level first
+        self._totals = Totals()
 
     def add(self, entry: Entry) -> None:
         """Take the next entry."""
-        totals = entry.totals
-        below = (0, entry.size, 0) if totals is None else totals
-        self._count(1 + below[0], below[1], int(entry.is_flawed) + below[2])
-        self._extra += len(entry.target) + sum(len(value) for _, value in entry.metadata.xattrs)
         self._items.append(entry)
+        self._count(entry.totals, entry.size, is_flawed=entry.is_flawed)
+        if entry.target or entry.metadata.xattrs:
+            self._extra += len(entry.target) + sum(len(value) for _, value in entry.metadata.xattrs)
         self._cut_if(entry.name)
 
     def keep(self, node: DirectoryNode, number: int) -> None:
         """Take the next entry as it stands in another tree, whose chunks are certain to stay."""
         record = node.records[number]
-        below = record.totals or (0, record.size, 0)
-        self._count(1 + below[0], below[1], int(record.state > 1) + below[2])
-        self._extra += len(record.target) + sum(len(value) for _, value in record.xattrs)
         self._items.append((node, number))
+        self._count(record.totals, record.size, is_flawed=record.state in FLAWED)
+        if record.target or record.xattrs:
+            self._extra += len(record.target) + sum(len(value) for _, value in record.xattrs)
         self._cut_if(record.name)
 
     def finish(self) -> tuple[ChunkId, Totals]:
@@ -68,33 +67,40 @@ class DirectoryWriter:
             if self._levels[level]:
                 self._put_parts(level)
             level += 1
-        return self._levels[level][0].id, Totals(*self._all)
+        return self._levels[level][0].id, self._totals
 
-    def _count(self, *counts: int) -> None:
-        for number, count in enumerate(counts):
-            self._part[number] += count
-            self._all[number] += count
+    def _count(self, totals: tuple[int, int, int] | None, size: int, *, is_flawed: bool) -> None:
+        self._entries += 1
+        if totals is None:
+            self._size += size
+            self._flawed += is_flawed
+        else:
+            self._entries += totals[0]
+            self._size += totals[1]
+            self._flawed += totals[2] + is_flawed
 
     def _cut_if(self, name: bytes) -> None:
-        if (len(self._items) >= MIN_PART and _is_cut(name)) or len(self._items) == MAX_PART or self._extra >= MAX_EXTRA:
+        count = len(self._items)
+        if count < MIN_PART and self._extra < MAX_EXTRA:
+            return
+        if count >= MAX_PART or self._extra >= MAX_EXTRA or _is_cut(name):
             self._put_entries()
 
     def _put_entries(self) -> None:
         items, self._items, self._extra = self._items, [], 0
+        totals = Totals(self._entries, self._size, self._flawed)
+        self._entries = self._size = self._flawed = 0
+        self._totals = _sum([self._totals, totals])
         chunk = _known_node(items)
         if chunk is None:
             entries = [item if isinstance(item, Entry) else item[0].entry(item[1]) for item in items]
             chunk = self._putter.put_node(BlobKind.DIRECTORY, encode_directory(entries))
-        first = items[0] if items else None
-        name = b"" if first is None else first.name if isinstance(first, Entry) else first[0].records[first[1]].name
-        part, self._part = Totals(*self._part), [0, 0, 0]
-        self._push(0, PartOf(name, chunk, part))
+        self._push(0, PartOf(_name(items[0]) if items else b"", chunk, totals))
 
     def _put_parts(self, level: int) -> None:
         parts, self._levels[level] = self._levels[level], []
         chunk = self._putter.put_node(BlobKind.DIRECTORY, encode_parts(parts))
-        totals = Totals(*(sum(counts) for counts in zip(*(part.totals for part in parts), strict=True)))
-        self._push(level + 1, PartOf(parts[0].name, chunk, totals))
+        self._push(level + 1, PartOf(parts[0].name, chunk, _sum([part.totals for part in parts])))
 
     def _push(self, level: int, part: PartOf) -> None:
         if level == len(self._levels):
@@ -103,6 +109,14 @@ class DirectoryWriter:
         pending.append(part)
         if (len(pending) >= MIN_PART and _is_cut(part.name)) or len(pending) == MAX_PART:
             self._put_parts(level)
+
+
+def _sum(totals: Iterable[Totals]) -> Totals:
+    return Totals(*map(sum, zip(*totals, strict=True)))
+
+
+def _name(item: _Item) -> bytes:
+    return item.name if isinstance(item, Entry) else item[0].records[item[1]].name
 
 
 def _is_cut(name: bytes) -> bool:
