@@ -17,7 +17,7 @@ from lamina.model.entries import Entry, EntryState, EntryType
 from lamina.model.operation import Operation
 from lamina.repository.repository import Repository
 from lamina.targets.directory import DirectoryTarget
-from lamina.targets.folders import TargetFolder
+from lamina.targets.folders import Spot, TargetFolder
 
 BATCH_FILES = 256
 BATCH_BYTES = 8 << 20
@@ -42,7 +42,7 @@ def check_tree(
         batches: list[list[_File]] = []
         for different in each(executor, compare, _noted(check.batches(), batches), operation):
             for file, reason in different:
-                report.find(Finding.DIFFERENT, file.folder.path_of(file.entry.name), reason)
+                report.find(Finding.DIFFERENT, Spot(file.folder, file.entry.name), reason)
             for file in batches.pop(0):
                 file.folder.release()
     report.verified = True

@@ -22,7 +22,7 @@ from lamina.repository.contents import ContentPart, cut_part, iter_parts
 from lamina.repository.repository import Repository
 from lamina.targets.directory import HOPELESS, DirectoryTarget
 from lamina.targets.faults import target_fault
-from lamina.targets.folders import TargetFolder
+from lamina.targets.folders import Spot, TargetFolder
 from lamina.targets.new_files import NewFile
 
 BATCH_BYTES = 8 << 20  # of contents that are fetched and written at a time
@@ -52,8 +52,8 @@ class FileJob:
         return self.directory.folder
 
     @property
-    def path(self) -> bytes:
-        return self.folder.path_of(self.entry.name)
+    def spot(self) -> Spot:
+        return Spot(self.folder, self.entry.name)
 
 
 @dataclass(slots=True)

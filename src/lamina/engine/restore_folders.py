@@ -8,7 +8,7 @@ from lamina.engine.restore_plan import Action, Broken, Enter, RestoreOptions, Tr
 from lamina.engine.restore_report import Finding, Record
 from lamina.model.entries import Entry, Metadata
 from lamina.targets.directory import DirectoryTarget
-from lamina.targets.folders import TargetFolder
+from lamina.targets.folders import Spot, TargetFolder
 
 
 class OpenDirectory:
@@ -60,13 +60,13 @@ class Directories:
         """Go into a directory, made if need be; false if what is in it cannot be restored."""
         entry, above = step.entry, self._stack[-1]
         self.expect(entry)
-        path = above.folder.path_of(entry.name)
+        spot = Spot(above.folder, entry.name)
         if entry.is_flawed:
-            self._record.report.find(Finding.FLAWED, path, entry.error)
+            self._record.report.find(Finding.FLAWED, spot, entry.error)
         try:
             folder = self._open(above.folder, entry)
         except OSError as error:
-            self._record.fail(path, error)
+            self._record.fail(spot, error)
             folder = None
         if folder is None:
             return False
@@ -79,14 +79,14 @@ class Directories:
     def _open(self, above: TargetFolder, entry: Entry) -> TargetFolder | None:
         """The directory to be filled; None if something else stays in its place. Raises: OSError."""
         status = self._target.look(above, entry.name)
-        dry_run, path = self._options.dry_run, above.path_of(entry.name)
+        dry_run, spot = self._options.dry_run, Spot(above, entry.name)
         if status is not None and stat.S_ISDIR(status.st_mode):
             self._record.report.kept += 1
             return self._target.open_folder(above, entry.name, writing=not dry_run)
         if status is not None and not self._options.overwrite.replaces:
-            self._record.leave_alone(path, "a directory belongs there")
+            self._record.leave_alone(spot, "a directory belongs there")
             return None
-        self._record.tell(Action.NEW if status is None else Action.REPLACED, path)
+        self._record.tell(Action.NEW if status is None else Action.REPLACED, spot)
         self._record.report.directories += 1
         if dry_run:
             return self._target.absent_folder(above, entry.name)
@@ -111,7 +111,7 @@ class Directories:
         """Not all of the directory that the walk is in is known."""
         directory = self._stack[-1]
         directory.names = None  # nobody knows what is too much
-        self._record.report.find(Finding.FAILED, directory.folder.path, f"what is in it cannot be read: {step.error}")
+        self._record.report.find(Finding.FAILED, Spot(directory.folder), f"what is in it cannot be read: {step.error}")
 
     def leave(self) -> None:
         """Leave a directory. Raises: OSError; it is left all the same."""
@@ -142,7 +142,7 @@ class Directories:
                 if directory.metadata is not None and not self._options.dry_run:
                     self._target.finish_folder(folder, directory.metadata)
             except OSError as error:
-                self._record.fail(folder.path, error)
+                self._record.fail(Spot(folder), error)
             finally:
                 if was_held:
                     folder.release()
@@ -160,9 +160,7 @@ class Directories:
             if name in directory.names or not (directory.removes or is_temporary):
                 continue
             if not is_temporary:
-                self._record.tell(Action.DELETED, folder.path_of(name))
+                self._record.tell(Action.DELETED, Spot(folder, name))
                 self._record.report.deleted += 1
             if not dry_run and not self._target.remove(folder, name):
-                self._record.report.find(
-                    Finding.KEPT_MOUNT, folder.path_of(name), "another file system is mounted in it"
-                )
+                self._record.report.find(Finding.KEPT_MOUNT, Spot(folder, name), "another file system is mounted in it")

@@ -9,7 +9,7 @@ from lamina.model.entries import Entry, EntryType, Metadata
 from lamina.model.operation import Operation
 from lamina.targets.attributes import LOCKING
 from lamina.targets.directory import HOPELESS, DirectoryTarget, FirstName
-from lamina.targets.folders import TargetFolder
+from lamina.targets.folders import Spot, TargetFolder
 
 
 class Names:
@@ -70,10 +70,10 @@ class Names:
             self._record.report.links += 1
             self._operation.progress.advance(skipped=entry.size)
         except FileExistsError as error:
-            self._record.fail(folder.path_of(entry.name), error)
+            self._record.fail(Spot(folder, entry.name), error)
         except OSError as error:
             if error.errno in HOPELESS:
-                self._record.fail(folder.path_of(entry.name), error)
+                self._record.fail(Spot(folder, entry.name), error)
             self._copy(link)
         finally:
             link.directory.end()
@@ -91,13 +91,13 @@ class Names:
                 job = FileJob(entry, directory, replace=link.replace)
                 self._record.report.written += self._writer.write_now(job)
                 if job.failure is not None:
-                    self._record.fail(job.path, job.failure)
+                    self._record.fail(job.spot, job.failure)
                     return
                 self._record.report.files += 1
                 first.job = job
             first.folder, first.name = directory.folder, entry.name
         except OSError as error:
-            self._record.fail(directory.folder.path_of(entry.name), error)
+            self._record.fail(Spot(directory.folder, entry.name), error)
 
     def delay_flags(self, directory: OpenDirectory, entry: Entry) -> Entry:
         """The entry without the flags that would keep it from getting its other names."""
@@ -117,4 +117,4 @@ class Names:
                 finally:
                     folder.release()
             except OSError as error:
-                self._record.fail(folder.path_of(name), error)
+                self._record.fail(Spot(folder, name), error)

@@ -48,10 +48,6 @@ class Action(Enum):
 Tell = Callable[[Action, bytes], None]  # what happens to which path; from one thread
 
 
-def ignore(_action: Action, _path: bytes) -> None:
-    """Tell nobody."""
-
-
 @dataclass(frozen=True, slots=True)
 class RestoreOptions:
     """On what terms a tree is restored."""
@@ -60,7 +56,7 @@ class RestoreOptions:
     delete: bool = False  # remove what the snapshot does not have
     verify: bool = False  # read back and compare
     dry_run: bool = False
-    tell: Tell = ignore  # of everything that is not right already
+    tell: Tell | None = None  # of everything that is not right already
 
     def __post_init__(self) -> None:
         if self.delete and not self.overwrite.replaces:
@@ -259,14 +255,17 @@ class TreeWalk:
         """Go into the directories that lead to something that was asked for; false if one of them is skipped."""
         if self._todo[-1].entered:
             return True
-        for number, level in enumerate(self._todo):
-            if not level.entered:
-                level.entered = True
-                self.found += 1
-                self._entering = number
-                yield Enter(level.entry, level.places is None)
-                if len(self._todo) <= number:
-                    return False
+        first = len(self._todo) - 1
+        while not self._todo[first - 1].entered:
+            first -= 1
+        for number in range(first, len(self._todo)):
+            level = self._todo[number]
+            level.entered = True
+            self.found += 1
+            self._entering = number
+            yield Enter(level.entry, level.places is None)
+            if len(self._todo) <= number:
+                return False
         return True
 
 

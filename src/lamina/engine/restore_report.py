@@ -12,6 +12,7 @@ from lamina.errors import LaminaError
 from lamina.targets.attributes import NotApplied
 from lamina.targets.directory import HOPELESS
 from lamina.targets.faults import target_fault
+from lamina.targets.folders import Spot
 
 EXAMPLES = 10  # of each finding; the rest is counted
 
@@ -60,9 +61,9 @@ class TreeReport:
     findings: dict[Finding, Findings] = field(default_factory=dict)
     not_applied: Mapping[str, NotApplied] = field(default_factory=dict)  # by kind
 
-    def find(self, finding: Finding, path: bytes, reason: str) -> None:
+    def find(self, finding: Finding, spot: Spot, reason: str) -> None:
         """Note one finding."""
-        self.findings.setdefault(finding, Findings()).add(path.decode("utf-8", "surrogateescape"), reason)
+        self.findings.setdefault(finding, Findings()).add(spot.path.decode("utf-8", "surrogateescape"), reason)
 
     def count_of(self, finding: Finding) -> int:
         return self.findings[finding].count if finding in self.findings else 0
@@ -76,21 +77,26 @@ class TreeReport:
 class Record:
     """What a restore writes down while it runs."""
 
-    def __init__(self, target: str, tell: Tell) -> None:
+    def __init__(self, target: str, tell: Tell | None) -> None:
         self.report = TreeReport()
-        self.tell = tell
+        self._tell = tell
         self._target = target
 
-    def leave_alone(self, path: bytes, reason: str) -> None:
-        """Note that something that differs stays."""
-        self.tell(Action.LEFT_ALONE, path)
-        self.report.find(Finding.LEFT_ALONE, path, reason)
+    def tell(self, action: Action, spot: Spot) -> None:
+        """Say what is done with something, if anybody listens."""
+        if self._tell is not None:
+            self._tell(action, spot.path)
 
-    def fail(self, path: bytes, error: OSError | LaminaError) -> None:
+    def leave_alone(self, spot: Spot, reason: str) -> None:
+        """Note that something that differs stays."""
+        self.tell(Action.LEFT_ALONE, spot)
+        self.report.find(Finding.LEFT_ALONE, spot, reason)
+
+    def fail(self, spot: Spot, error: OSError | LaminaError) -> None:
         """Note that something is not restored. Raises: TargetUnwritable if nothing else could be either."""
         if isinstance(error, LaminaError):
-            self.report.find(Finding.FAILED, path, error.message)
+            self.report.find(Finding.FAILED, spot, error.message)
             return
         if error.errno in HOPELESS:
             raise target_fault(self._target, error, resumable=False) from error
-        self.report.find(Finding.FAILED, path, error.strerror or str(error))
+        self.report.find(Finding.FAILED, spot, error.strerror or str(error))

@@ -22,7 +22,7 @@ from lamina.model.operation import Operation
 from lamina.model.snapshots import Role
 from lamina.repository.repository import Repository
 from lamina.targets.directory import DirectoryTarget
-from lamina.targets.folders import TargetFolder
+from lamina.targets.folders import Spot, TargetFolder
 
 BATCH_LINKS = 1024
 
@@ -128,17 +128,17 @@ class _Run:
                 else:
                     self._directories.give_up(step)
             except OSError as error:
-                self._record.fail(self._directories.current.folder.path, error)
+                self._record.fail(Spot(self._directories.current.folder), error)
 
     def _restore(self, entry: Entry) -> Iterator[Piece | LinkJob]:
         directory = self._directories.current
         self._directories.expect(entry)
-        path = directory.folder.path_of(entry.name)
+        spot = Spot(directory.folder, entry.name)
         if entry.state is EntryState.UNREAD:
-            self.report.find(Finding.UNREAD, path, entry.error)
+            self.report.find(Finding.UNREAD, spot, entry.error)
             return
         if entry.is_flawed:
-            self.report.find(Finding.FLAWED, path, entry.error or "it changed while it was read")
+            self.report.find(Finding.FLAWED, spot, entry.error or "it changed while it was read")
         try:
             status = self._target.look(directory.folder, entry.name)
             first = self._names.find_first(entry)
@@ -151,7 +151,7 @@ class _Run:
             elif action is not Action.LEFT_ALONE:
                 yield from self._make(directory, entry, status)
         except OSError as error:
-            self._record.fail(path, error)
+            self._record.fail(spot, error)
 
     def _decide(self, folder: TargetFolder, entry: Entry, status: os.stat_result | None) -> Action:
         """What is done with an entry that is no directory; leaving alone is noted. Raises: OSError."""
@@ -166,9 +166,9 @@ class _Run:
             if entry.metadata.mtime_ns > status.st_mtime_ns:
                 return Action.REPLACED
             self.report.newer += 1
-            self._record.tell(Action.LEFT_ALONE, folder.path_of(entry.name))
+            self._record.tell(Action.LEFT_ALONE, Spot(folder, entry.name))
             return Action.LEFT_ALONE
-        self._record.leave_alone(folder.path_of(entry.name), "it differs from what the snapshot has")
+        self._record.leave_alone(Spot(folder, entry.name), "it differs from what the snapshot has")
         return Action.LEFT_ALONE
 
     def _is_right(self, folder: TargetFolder, entry: Entry, status: os.stat_result) -> bool:
@@ -191,11 +191,11 @@ class _Run:
 
     def _make(self, directory: OpenDirectory, entry: Entry, status: os.stat_result | None) -> Iterator[Piece]:
         """Raises: OSError."""
-        path = directory.folder.path_of(entry.name)
+        spot = Spot(directory.folder, entry.name)
         is_file = entry.type is EntryType.FILE
         if not self._clear_way(directory, entry, status):
             return
-        self._record.tell(Action.NEW if status is None else Action.REPLACED, path)
+        self._record.tell(Action.NEW if status is None else Action.REPLACED, spot)
         self.report.replaced += status is not None
         if self._options.dry_run:
             self.report.files += is_file
@@ -232,7 +232,7 @@ class _Run:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise
             reason = "a directory is in the way that is not empty; --delete removes it"
-            self._record.leave_alone(directory.folder.path_of(entry.name), reason)
+            self._record.leave_alone(Spot(directory.folder, entry.name), reason)
             return False
         return True
 
@@ -240,17 +240,17 @@ class _Run:
         self, entry: Entry, directory: OpenDirectory, first: FirstJob, status: os.stat_result | None
     ) -> Iterator[LinkJob]:
         """Raises: OSError."""
-        path = directory.folder.path_of(entry.name)
+        spot = Spot(directory.folder, entry.name)
         if status is not None and (status.st_dev, status.st_ino) == first.identity:
             self.report.kept += 1
             self._operation.progress.advance(skipped=entry.size)
             return
         if status is not None and not self._options.overwrite.replaces:
-            self._record.leave_alone(path, f"it is not another name of {os.fsdecode(first.folder.path_of(first.name))}")
+            self._record.leave_alone(spot, f"it is not another name of {os.fsdecode(first.folder.path_of(first.name))}")
             return
         if not self._clear_way(directory, entry, status):
             return
-        self._record.tell(Action.NEW if status is None else Action.REPLACED, path)
+        self._record.tell(Action.NEW if status is None else Action.REPLACED, spot)
         self.report.replaced += status is not None
         if self._options.dry_run:
             self.report.links += 1
@@ -269,11 +269,11 @@ class _Run:
             self._writer.finish(job)
             self._large.discard(job)
             if job.failure is not None:
-                self._record.fail(job.path, job.failure)
+                self._record.fail(job.spot, job.failure)
             else:
                 self.report.files += 1
                 if job.unread:
-                    self.report.find(Finding.FLAWED, job.path, f"{job.unread} bytes could not be read")
+                    self.report.find(Finding.FLAWED, job.spot, f"{job.unread} bytes could not be read")
             job.directory.end()
             self._directories.finish(job.directory)
         for link in batch.links:

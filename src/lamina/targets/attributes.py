@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from lamina.model.entries import Metadata
+from lamina.targets.folders import Spot
 from lamina.targets.owners import Owners
 
 LOCKING = 0x10 | 0x20  # immutable, append-only: nothing else can be changed once one of these is set
@@ -61,7 +62,7 @@ class Shortfalls:
         self._lock = threading.Lock()
         self._is_root = os.geteuid() == 0
 
-    def add(self, kind: str, path: bytes, error: OSError) -> None:
+    def add(self, kind: str, spot: Spot, error: OSError, detail: str = "") -> None:
         """Note it. Raises: *error* itself if it is a fault of the whole file system."""
         if error.errno in _FAILURES and not (kind == Kind.XATTR and error.errno in _TOO_LARGE):
             raise error
@@ -70,14 +71,14 @@ class Shortfalls:
             found.count += 1
             found.privileged &= not self._is_root and error.errno in {errno.EPERM, errno.EACCES}
             if len(found.examples) < EXAMPLES:
-                found.examples.append(f"{os.fsdecode(path)}: {error.strerror}")
+                found.examples.append(f"{os.fsdecode(spot.path)}{detail}: {error.strerror}")
 
     @contextmanager
-    def noting(self, kind: str, path: bytes) -> Iterator[None]:
+    def noting(self, kind: str, spot: Spot, detail: str = "") -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            self.add(kind, path, error)
+            self.add(kind, spot, error, detail)
 
 
 class Attributes:
@@ -88,53 +89,53 @@ class Attributes:
         self.shortfalls = shortfalls
 
     def apply(
-        self, place: Place, wanted: Metadata, path: bytes, *, is_link: bool = False, inherits: bool = False
+        self, place: Place, wanted: Metadata, spot: Spot, *, is_link: bool = False, inherits: bool = False
     ) -> None:
         """Set everything but the flags, of an object that we just made; the times last, as all else may change them."""
         if wanted.is_implied:
             return
         if inherits:
-            self._remove_extra(place, wanted, path)
+            self._remove_extra(place, wanted, spot)
         mode = wanted.mode
-        if not self._chown(place, wanted, path):
+        if not self._chown(place, wanted, spot):
             mode &= ~_SET_IDS  # it would run as somebody else than it did
         if not is_link:
-            with self.shortfalls.noting(Kind.MODE, path):
+            with self.shortfalls.noting(Kind.MODE, spot):
                 os.chmod(place, mode)
         for name, value in wanted.xattrs:
-            with self.shortfalls.noting(Kind.XATTR, path + b" (" + name + b")"):
+            with self.shortfalls.noting(Kind.XATTR, spot, _named(name)):
                 os.setxattr(place, name, self._owners.xattr(name, value))
-        with self.shortfalls.noting(Kind.TIMES, path):
+        with self.shortfalls.noting(Kind.TIMES, spot):
             os.utime(place, ns=(wanted.mtime_ns, wanted.mtime_ns))
 
-    def correct(self, place: Place, wanted: Metadata, path: bytes, status: os.stat_result) -> bool:
+    def correct(self, place: Place, wanted: Metadata, spot: Spot, status: os.stat_result) -> bool:
         """Set what differs, but for the flags, of an object whose *status* is known; whether anything did."""
         if wanted.is_implied:
             return False
         is_link = stat.S_ISLNK(status.st_mode)
-        changed = self._remove_extra(place, wanted, path)
+        changed = self._remove_extra(place, wanted, spot)
         mode, owned = wanted.mode, True
         if (status.st_uid, status.st_gid) != self._owner(wanted):
-            owned = self._chown(place, wanted, path)
+            owned = self._chown(place, wanted, spot)
             changed |= owned
         if not owned:
             mode &= ~_SET_IDS
         if not is_link and (changed or stat.S_IMODE(status.st_mode) != mode):
             changed = True
-            with self.shortfalls.noting(Kind.MODE, path):
+            with self.shortfalls.noting(Kind.MODE, spot):
                 os.chmod(place, mode)
         for name, value in wanted.xattrs:
-            with self.shortfalls.noting(Kind.XATTR, path + b" (" + name + b")"):
+            with self.shortfalls.noting(Kind.XATTR, spot, _named(name)):
                 changed |= self._set_different(place, name, self._owners.xattr(name, value))
         if status.st_mtime_ns != wanted.mtime_ns:
             changed = True
-            with self.shortfalls.noting(Kind.TIMES, path):
+            with self.shortfalls.noting(Kind.TIMES, spot):
                 os.utime(place, ns=(wanted.mtime_ns, wanted.mtime_ns))
         return changed
 
-    def set_flags(self, fd: int, wanted: Metadata, path: bytes) -> None:
+    def set_flags(self, fd: int, wanted: Metadata, spot: Spot) -> None:
         """Set the file flags of an open regular file or directory, last of all. An object without any is not touched."""
-        with self.shortfalls.noting(Kind.FLAGS, path):
+        with self.shortfalls.noting(Kind.FLAGS, spot):
             old = read_flags(fd)
             if old & _FLAGS != wanted.flags & _FLAGS:
                 _write_flags(fd, (old & ~_FLAGS) | (wanted.flags & _FLAGS))
@@ -142,7 +143,7 @@ class Attributes:
     def _owner(self, wanted: Metadata) -> tuple[int, int]:
         return self._owners.user(wanted.uid), self._owners.group(wanted.gid)
 
-    def _chown(self, place: Place, wanted: Metadata, path: bytes) -> bool:
+    def _chown(self, place: Place, wanted: Metadata, spot: Spot) -> bool:
         """Whether the owner and the group are now right."""
         uid, gid = self._owner(wanted)
         try:
@@ -150,22 +151,22 @@ class Attributes:
         except OSError as error:
             with suppress(OSError):  # a group that we are in
                 os.chown(place, -1, gid)
-            self.shortfalls.add(Kind.OWNER, path, error)
+            self.shortfalls.add(Kind.OWNER, spot, error)
             return False
         return True
 
-    def _remove_extra(self, place: Place, wanted: Metadata, path: bytes) -> bool:
+    def _remove_extra(self, place: Place, wanted: Metadata, spot: Spot) -> bool:
         """Remove the extended attributes that the snapshot does not have; whether there were any."""
         keep = {name for name, _ in wanted.xattrs}
         try:
             names = [os.fsencode(name) for name in os.listxattr(place)]
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
-                self.shortfalls.add(Kind.XATTR, path, error)
+                self.shortfalls.add(Kind.XATTR, spot, error)
             return False
         extra = [name for name in names if name not in keep and name.startswith(_OURS)]
         for name in extra:
-            with self.shortfalls.noting(Kind.XATTR, path + b" (" + name + b")"):
+            with self.shortfalls.noting(Kind.XATTR, spot, _named(name)):
                 os.removexattr(place, name)
         return bool(extra)
 
@@ -179,6 +180,10 @@ class Attributes:
                 raise
         os.setxattr(place, name, value)
         return True
+
+
+def _named(attribute: bytes) -> str:
+    return f" ({os.fsdecode(attribute)})"
 
 
 def read_flags(fd: int) -> int:

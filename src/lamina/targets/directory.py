@@ -16,7 +16,7 @@ from typing import NamedTuple
 from lamina.model.entries import Entry, EntryType, Metadata
 from lamina.targets.attributes import LOCKING, Attributes, Shortfalls, read_flags, unlock
 from lamina.targets.faults import target_fault
-from lamina.targets.folders import TargetFolder, check_name, make_writable, open_folder
+from lamina.targets.folders import Spot, TargetFolder, check_name, make_writable, open_folder
 from lamina.targets.new_files import TEMPORARY, FileMaker, NewFile, publish_name, temporary_name
 from lamina.targets.owners import Owners
 from lamina.targets.removal import remove
@@ -117,14 +117,14 @@ class DirectoryTarget:
         """Give a directory its attributes, once all is in it; it must be held. Raises: OSError."""
         if folder.is_absent or metadata.is_implied:
             return
-        path = folder.path
+        spot = Spot(folder)
         if folder.fresh:
             inherits = folder.parent is not None and folder.parent.inherits
-            self.attributes.apply(folder.fd, metadata, path, inherits=inherits)
+            self.attributes.apply(folder.fd, metadata, spot, inherits=inherits)
         else:
-            self.attributes.correct(folder.fd, metadata, path, os.fstat(folder.fd))
+            self.attributes.correct(folder.fd, metadata, spot, os.fstat(folder.fd))
         if metadata.flags or not folder.fresh:
-            self.attributes.set_flags(folder.fd, metadata, path)
+            self.attributes.set_flags(folder.fd, metadata, spot)
 
     def new_file(self, folder: TargetFolder, name: bytes, *, replace: bool, key: str = "") -> NewFile:
         """A file that is *name* once it is published; with a *key* of its content, one that can be resumed. Raises: OSError."""
@@ -142,7 +142,7 @@ class DirectoryTarget:
         else:
             device = os.makedev(*entry.special) if entry.type in _DEVICES and entry.special is not None else 0
             os.mknod(name, _TYPES[entry.type] | 0o600, device, dir_fd=folder.fd)
-        path = folder.path_of(entry.name)
+        spot = Spot(folder, entry.name)
         fd = self._open_path(folder, name)
         try:
             status = os.fstat(fd)
@@ -151,7 +151,7 @@ class DirectoryTarget:
             is_link = entry.type is EntryType.SYMLINK
             place = b"/proc/self/fd/%d" % fd
             self.attributes.apply(
-                place, entry.metadata, path, is_link=is_link, inherits=folder.inherits and not is_link
+                place, entry.metadata, spot, is_link=is_link, inherits=folder.inherits and not is_link
             )
         finally:
             os.close(fd)
@@ -178,17 +178,17 @@ class DirectoryTarget:
         check_name(name)
         fd = self._open_path(folder, name)
         try:
-            status, path = os.fstat(fd), folder.path_of(name)
+            status, spot = os.fstat(fd), Spot(folder, name)
             place = b"/proc/self/fd/%d" % fd
             readable = _open_to_read(place) if stat.S_ISREG(status.st_mode) else -1
             if readable < 0:
-                return self.attributes.correct(place, metadata, path, status)
+                return self.attributes.correct(place, metadata, spot, status)
             try:
                 if read_flags(readable) & LOCKING:
                     unlock(readable)
-                changed = self.attributes.correct(readable, metadata, path, status)
+                changed = self.attributes.correct(readable, metadata, spot, status)
                 if not metadata.is_implied:
-                    self.attributes.set_flags(readable, metadata, path)
+                    self.attributes.set_flags(readable, metadata, spot)
                 return changed
             finally:
                 os.close(readable)
@@ -199,7 +199,7 @@ class DirectoryTarget:
         """Set the flags of a file that had to wait until it has all its names; its folder must be held. Raises: OSError."""
         fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder.fd)
         try:
-            self.attributes.set_flags(fd, metadata, folder.path_of(name))
+            self.attributes.set_flags(fd, metadata, Spot(folder, name))
         finally:
             os.close(fd)
 

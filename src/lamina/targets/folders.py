@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from typing import NamedTuple
 
 NO_NAMES = frozenset({b"", b".", b".."})
 OPEN_ABOVE = 64  # directories above the one that is being filled that stay open
@@ -43,19 +44,15 @@ class TargetFolder:
         """Whether it only exists in the plan of a dry run."""
         return self.identity[0] < 0
 
-    @property
-    def path(self) -> bytes:
-        """Where it lies, for people."""
-        return self.path_of(b"")
-
     def path_of(self, name: bytes) -> bytes:
-        """Where *name* in it lies, for people."""
+        """Where *name* in it lies, or where it lies itself, for people."""
         names = [name] if name else []
         folder = self
         while folder.parent is not None:
             names.append(folder.name)
             folder = folder.parent
-        return os.path.join(folder.name, *reversed(names))
+        names.append(folder.name.rstrip(b"/"))
+        return b"/".join(reversed(names))
 
     def hold(self) -> None:
         """Keep it open, or open it again. Raises: OSError."""
@@ -133,6 +130,18 @@ class TargetFolder:
                     os.close(fd)
             fd = below
         return fd
+
+
+class Spot(NamedTuple):
+    """A place in a directory; it costs something to say where that is only if somebody asks."""
+
+    folder: TargetFolder
+    name: bytes = b""  # empty: the directory itself
+
+    @property
+    def path(self) -> bytes:
+        """Where it is, for people."""
+        return self.folder.path_of(self.name)
 
 
 def check_name(name: bytes) -> None:

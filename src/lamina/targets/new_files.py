@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from lamina.model.entries import Buffer, Metadata
 from lamina.targets.attributes import Attributes
-from lamina.targets.folders import TargetFolder
+from lamina.targets.folders import Spot, TargetFolder
 
 # Names of files that are not whole; only an interrupted restore leaves some, and the next one removes them.
 TEMPORARY = re.compile(rb"\.lamina-[0-9a-f]{32}")
@@ -148,11 +148,11 @@ class NewFile:
 
         Raises: FileExistsError if the name was taken meanwhile and must not be replaced; OSError.
         """
-        path = self.folder.path_of(self._naming.name)
-        self._attributes.apply(self._fd, metadata, path, inherits=self.folder.inherits)
+        spot = Spot(self.folder, self._naming.name)
+        self._attributes.apply(self._fd, metadata, spot, inherits=self.folder.inherits)
         self._take_name()
         if metadata.flags:
-            self._attributes.set_flags(self._fd, metadata, path)
+            self._attributes.set_flags(self._fd, metadata, spot)
         if metadata.links == 1:
             return 0, 0
         status = os.fstat(self._fd)
