@@ -23,6 +23,7 @@ _KINDS = {
 }
 _END = bytes(2 * tar_headers.BLOCK)
 _RECORD = 20 * tar_headers.BLOCK  # tar reads and writes so much at a time
+_PENDING_MAX = 64 << 10  # bytes
 _HOLE_FROM = 64 << 10  # bytes: smaller holes are written as zeros
 
 
@@ -50,6 +51,7 @@ class TarPacker:
         self._snapshot = snapshot
         self._write = write
         self._warn = warn
+        self._pending = bytearray()  # small things, to be written together
         self._written = 0
         self._flagged = 0
         self._linked: dict[tuple[int, int], _Linked] = {}
@@ -57,18 +59,17 @@ class TarPacker:
 
     def pack(self, name: bytes, entry: Entry) -> Iterator[tuple[bytes, ContentPart | None]]:
         self._flagged += bool(entry.metadata.flags)
+        content = entry.content
         member = self._member(name, entry)
         first = self._first_name(name, entry)
         if first is not None:
-            yield encode_member(replace(member, kind=tar_headers.HARD_LINK, target=first)), None
+            yield encode_member(replace(member, kind=tar_headers.HARD_LINK, target=first, size=0)), None
             return
-        content = entry.content
-        if content is None:
+        extents = self._extents(content) if isinstance(content, FixedContent) else None
+        if content is None or extents is None:
             yield encode_member(member), None
-            return
-        extents = self._extents(content)
-        if extents is None:
-            yield encode_member(replace(member, size=content.size)), None
+            if content is None:
+                return
             yield from ((b"", part) for part in iter_parts(self._reader, content))
             yield padding(content.size), None
             return
@@ -93,16 +94,25 @@ class TarPacker:
     def write(self, step: object, data: memoryview | None) -> None:
         assert isinstance(step, bytes)  # noqa: S101 - as `pack` made it
         taken = step if data is None else data
-        if len(taken):
+        self._written += len(taken)
+        if len(taken) < _PENDING_MAX:
+            self._pending += taken
+        if len(taken) >= _PENDING_MAX or len(self._pending) >= _PENDING_MAX:
+            self._flush()
+        if len(taken) >= _PENDING_MAX:
             self._write(taken)
-            self._written += len(taken)
 
     def finish(self) -> None:
-        self._write(_END + bytes(-(self._written + len(_END)) % _RECORD))
+        self._pending += _END + bytes(-(self._written + len(_END)) % _RECORD)
+        self._flush()
         if self._flagged:
             self._warn(
                 f"a tar cannot hold file flags (immutable, append-only, …): {self._flagged} entries have lost them"
             )
+
+    def _flush(self) -> None:
+        self._write(self._pending)
+        self._pending = bytearray()
 
     def _member(self, name: bytes, entry: Entry) -> Member:
         data = entry.metadata
@@ -115,6 +125,7 @@ class TarPacker:
             user=self._snapshot.users.get(data.uid, "").encode("utf-8", "surrogateescape"),
             group=self._snapshot.groups.get(data.gid, "").encode("utf-8", "surrogateescape"),
             mtime_ns=data.mtime_ns,
+            size=entry.content.size if entry.content is not None else 0,
             target=entry.target,
             special=entry.special or (0, 0),
             records=attribute_records(data.xattrs),
@@ -138,10 +149,8 @@ class TarPacker:
             self._linked[key] = known._replace(left=known.left - 1)
         return known.name
 
-    def _extents(self, content: Content) -> list[Extent] | None:
+    def _extents(self, content: FixedContent) -> list[Extent] | None:
         """Where a sparse file has data; None for what has no holes worth it."""
-        if not isinstance(content, FixedContent):
-            return None
         extents: list[Extent] = []
         has_holes = False
         for part in iter_parts(self._reader, content):

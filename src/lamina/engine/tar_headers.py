@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from lamina.model.entries import Extent
 
@@ -57,7 +58,7 @@ def encode_member(member: Member) -> bytes:
         _octal(min(max(seconds, 0), 8**11 - 1), 12),
     ]
     devices = [_octal(number, 8) for number in member.special]
-    if any(not _is_utf8(records.get(key, b"")) for key in (b"path", b"linkpath", b"uname", b"gname")):
+    if any(not (value.isascii() or _is_utf8(value)) for value in records.values()):
         records = {b"hdrcharset": b"BINARY", **records}
     records.update(member.records)
     header = _ustar(name, numbers, member.kind, target, [user, group, *devices])
@@ -107,11 +108,18 @@ def _text(value: bytes, width: int, key: bytes, records: dict[bytes, bytes]) -> 
 
 
 def _octal(value: int, width: int, key: bytes = b"", records: dict[bytes, bytes] | None = None) -> bytes:
-    if not 0 <= value < 8 ** (width - 1):
+    text = _octal_text(value, width)
+    if text is None:
         if records is not None:
             records[key] = b"%d" % value
-        value = 0
-    return b"%0*o\0" % (width - 1, value)
+        return b"0" * (width - 1) + b"\0"
+    return text
+
+
+@lru_cache(maxsize=4096)
+def _octal_text(value: int, width: int) -> bytes | None:
+    """None if there is no room for it."""
+    return b"%0*o\0" % (width - 1, value) if 0 <= value < 8 ** (width - 1) else None
 
 
 def _ustar(name: bytes, numbers: list[bytes], kind: bytes, target: bytes, rest: list[bytes]) -> bytes:
