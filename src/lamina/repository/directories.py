@@ -156,7 +156,7 @@ def decode_links(links: bytes, *, name: str) -> list[Link]:
 def check_names(names: Sequence[bytes]) -> None:
     """Refuse names that no directory has: they would lead a restore out of its target. Raises: ValueError."""
     joined = b"/".join(names)
-    if joined.count(b"/") > len(names) - 1 or b"\0" in joined or not _NO_NAMES.isdisjoint(names):
+    if joined.count(b"/") >= max(len(names), 1) or b"\0" in joined or not _NO_NAMES.isdisjoint(names):
         bad = next(name for name in names if name in _NO_NAMES or b"/" in name or b"\0" in name)
         raise ValueError(f"{bad!r} cannot be a name")
     if not all(map(lt, names, names[1:])):
