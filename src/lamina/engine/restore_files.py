@@ -265,11 +265,11 @@ class FileWriter:
         try:
             if job.failure is None:
                 job.identity = job.file.publish(job.entry.metadata)
-            elif not isinstance(job.failure, OSError):
-                job.file.give_up()
         except OSError as error:
             self._fail(job, error)
         finally:
+            if job.failure is not None:
+                job.file.give_up()
             self.close(job)
 
     def close(self, job: FileJob) -> None:
