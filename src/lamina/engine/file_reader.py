@@ -103,6 +103,13 @@ class FileReader:
 
     def _read_file(self, one: ToRead, bundle: _Bundle, number: int, now_ns: int) -> Entry:
         """The entry of a regular file; that of a small one gets its content with its bundle."""
+        if one.found.size <= BUNDLED:
+            small = self._source.read_small(one.folder, one.found)
+            if small is not None:
+                bundle.numbers.append(number)
+                bundle.contents.append(small[1])
+                state = EntryState.FRESH if _is_fresh(small[0], now_ns) else EntryState.WHOLE
+                return Entry(one.found.name, EntryType.FILE, small[0], _NOT_YET, state=state)
         read = self._try(one)
         tries = 1
         while read is None and tries < TRIES:

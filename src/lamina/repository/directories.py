@@ -191,13 +191,13 @@ class _Links:
 
 
 def _encode_entry(entry: Entry, links: _Links) -> EntryRecord:
-    data = entry.metadata
+    name, type_, metadata, _, _, totals, target, special, state, error = entry
+    mode, uid, gid, mtime_ns, ctime_ns, inode, names, device, birth_ns, flags, xattrs = metadata
     link, form, size, chunk_size, position, slices = _encode_content(entry, links)
     return EntryRecord(
-        entry.name, entry.type, data.mode, data.uid, data.gid, data.mtime_ns, link, form, size, chunk_size, position,
-        data.ctime_ns, data.inode, data.links, data.device, entry.state, slices, entry.target, entry.special,
-        data.birth_ns, data.flags, data.xattrs, _storable(entry.error),
-        None if entry.totals is None else _plain(entry.totals),
+        name, type_, mode, uid, gid, mtime_ns, link, form, size, chunk_size, position,
+        ctime_ns, inode, names, device, state, slices, target, special, birth_ns, flags, xattrs,
+        _storable(error) if error else "", None if totals is None else _plain(totals),
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from lamina.errors import SourceError, SourceMissing, SourceUnreadable
 from lamina.model.entries import EntryType, Metadata
 from lamina.sources.file_list import Wanted
 from lamina.sources.folders import LocalFolder, QuietOpener, open_root
-from lamina.sources.inodes import complete, complete_by_path, found_of
+from lamina.sources.inodes import complete, complete_by_path, complete_if_same, found_of
 from lamina.sources.local_file import LocalFile
 from lamina.sources.selection import Selection
 from lamina.sources.source import Folder, Found, Resume, Step
@@ -120,6 +120,23 @@ class LocalFiles:
             if not stat.S_ISREG(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode):
                 raise
         return self._opener.open(name, _FILE & ~os.O_NONBLOCK, at=at, owner=owner)
+
+    def read_small(self, folder: Folder, found: Found) -> tuple[Metadata, bytes] | None:
+        local = _local(folder)
+        try:
+            local.hold()  # else its descriptor could become that of another file
+            try:
+                fd = self._opener.open(found.name, _FILE, at=local.descriptor(), owner=found.metadata.uid)
+            finally:
+                local.release()
+            try:
+                content = os.read(fd, found.size + 1)  # one more: to see that there is no more
+                metadata = complete_if_same(found, fd) if len(content) == found.size else None
+            finally:
+                os.close(fd)
+        except OSError:
+            return None
+        return None if metadata is None else (metadata, content)
 
     def describe(self, folder: Folder, found: Found) -> tuple[Metadata, bytes]:
         """See `FileSource`; flags of what cannot be opened for reading are not known."""

@@ -150,6 +150,8 @@ class FileSource(Protocol):
       directories it is in, but their `End`; what *avoid* names is not touched, but yielded with an error;
     - `open` and `describe` may be called by any thread while the walk goes on, and follow no link;
     - `open` raises `SourceMissing` if the file vanished, `SourceUnreadable` if it cannot be read or is no regular file any more;
+    - `read_small` is the quick way for the many: all metadata and the content of a regular file that fits into memory, if it was
+      just what *found* says before and after it was read; None in any other case, and `open` tells more;
     - `describe` gives an object's whole metadata, and the target of a symbolic link (else empty), and raises the same; of a
       directory, *folder* is its own;
     - `look` finds the object that names lead to, with its folder held for the caller; it raises the same.
@@ -160,9 +162,13 @@ class FileSource(Protocol):
     @property
     def looking_at(self) -> tuple[bytes, ...]: ...
 
-    def walk(self, resume: Resume | None = None, avoid: AbstractSet[tuple[bytes, ...]] = frozenset()) -> Iterator[Step]: ...
+    def walk(
+        self, resume: Resume | None = None, avoid: AbstractSet[tuple[bytes, ...]] = frozenset()
+    ) -> Iterator[Step]: ...
 
     def open(self, folder: Folder, found: Found) -> OpenFile: ...
+
+    def read_small(self, folder: Folder, found: Found) -> tuple[Metadata, bytes] | None: ...
 
     def describe(self, folder: Folder, found: Found) -> tuple[Metadata, bytes]: ...
 
