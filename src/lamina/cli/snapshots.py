@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from lamina.cli import exit_codes
@@ -16,9 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from lamina.cli.call import Call
-    from lamina.engine.restore import RestoreItem
+    from lamina.model.entries import Entry
     from lamina.model.snapshots import Snapshot
     from lamina.repository.repository import Repository
+
+    Saved = Sequence[tuple[str, Entry]]
+
+FLAWS_SHOWN = 100
 
 
 def add_to(verbs: Verbs) -> None:
@@ -121,24 +126,30 @@ def state_of(snapshot: Snapshot) -> str:
 
 def run_show(call: Call) -> int:
     from lamina.cli.documents import snapshot_document
-    from lamina.engine.restore import plan_restore
+    from lamina.engine.saved import flawed_entries, saved_entries
     from lamina.errors import NotPermitted
 
     with call.repository() as (repository, _):
         snapshot = find(repository, call.arguments.snapshot, removed=True)
-        items: tuple[RestoreItem, ...] | None
+        saved: Saved | None
+        flawed: Saved = []
         try:
-            items = plan_restore(repository, snapshot, None, ".", is_directory=True).items
+            saved = saved_entries(repository, snapshot)
+            flawed = list(islice(flawed_entries(repository, snapshot), FLAWS_SHOWN + 1))
         except NotPermitted:  # a writer knows the paths of its own snapshots, a steward not even these
-            items = None
+            saved = None
     document = snapshot_document(snapshot)
-    if items is not None:
-        document["entries"] = [{"path": item.path, "size": item.size} for item in items]
-    call.output.report("show", document, _details(snapshot, items))
+    if saved is not None:
+        document["entries"] = [{"path": path, "size": entry.size} for path, entry in saved]
+        document["flaws"] = [
+            {"path": path, "state": entry.state.name.lower(), "reason": entry.error}
+            for path, entry in flawed[:FLAWS_SHOWN]
+        ]
+    call.output.report("show", document, _details(snapshot, saved, flawed))
     return exit_codes.DONE
 
 
-def _details(snapshot: Snapshot, items: tuple[RestoreItem, ...] | None) -> list[str]:
+def _details(snapshot: Snapshot, saved: Saved | None, flawed: Saved) -> list[str]:
     done = snapshot.statistics
     lines = pairs(
         [
@@ -159,10 +170,18 @@ def _details(snapshot: Snapshot, items: tuple[RestoreItem, ...] | None) -> list[
             ("note", snapshot.note),
         ]
     )
-    if items is None:
+    if saved is None:
         return [*lines, *(["", *table(["PATH"], [[path] for path in snapshot.paths])] if snapshot.paths else [])]
-    rows = [[format_size(item.size), item.path] for item in items]
-    return [*lines, "", *table(["SIZE", "PATH"], rows, right=["SIZE"])]
+    rows = [
+        [format_size(one.size), f"{one.totals.entries:,}" if one.totals else "", path or "/"] for path, one in saved
+    ]
+    lines += ["", *table(["SIZE", "ENTRIES", "PATH"], rows, right=["SIZE", "ENTRIES"])]
+    if flawed:
+        rows = [[entry.state.name.lower(), path, entry.error] for path, entry in flawed[:FLAWS_SHOWN]]
+        lines += ["", *table(["STATE", "NOT WHOLE", "BECAUSE"], rows)]
+    if len(flawed) > FLAWS_SHOWN:
+        lines.append("… and more; `lamina ls -R` marks them all")
+    return lines
 
 
 def find(repository: Repository, text: str, *, removed: bool = False) -> Snapshot:
