@@ -62,6 +62,8 @@ def _options(call: Call) -> RestoreOptions:
     arguments, output = call.arguments, call.output
     overwrite = Overwrite(arguments.overwrite or ("if-changed" if arguments.force else "never"))
 
+    listens = arguments.dry_run or output.style.verbose
+
     def tell(action: Action, path: bytes) -> None:
         shown = path.decode("utf-8", "surrogateescape")
         if arguments.dry_run:
@@ -70,7 +72,7 @@ def _options(call: Call) -> RestoreOptions:
         else:
             output.detail(f"{action.value:<10}  {shown}")
 
-    return RestoreOptions(overwrite, arguments.delete, arguments.verify, arguments.dry_run, tell)
+    return RestoreOptions(overwrite, arguments.delete, arguments.verify, arguments.dry_run, tell if listens else None)
 
 
 def _lines(plan: TreePlan, report: TreeReport, options: RestoreOptions) -> list[str]:

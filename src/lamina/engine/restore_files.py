@@ -66,6 +66,10 @@ class FirstJob:
     identity: tuple[int, int] = (0, 0)  # device and inode, once it is there
     job: FileJob | None = None  # that makes it
 
+    @property
+    def spot(self) -> Spot:
+        return Spot(self.folder, self.name)
+
 
 class LinkJob(NamedTuple):
     """One more name of an object that is restored before."""
@@ -119,6 +123,19 @@ class Batch:
         return size <= BATCH_BYTES and len(self.shared) + sum(not part.whole for part in more) <= BATCH_SHARED
 
 
+def small_piece(job: FileJob) -> Piece | None:
+    """All there is to write of a small file, made in the shortest way, as most files are small; None for other files."""
+    content = job.entry.content
+    if not isinstance(content, SlicedContent):
+        return None
+    parts = []
+    offset = 0
+    for chunk, start, length in content.slices:
+        parts.append(ContentPart(offset, length, chunk, start, whole=False))
+        offset += length
+    return Piece(job, parts, is_first=True, is_last=True)
+
+
 class ChunkCache:
     """Remembers the chunks that hold several files, for whichever thread needs them next."""
 
@@ -166,10 +183,14 @@ class FileWriter:
 
     def pieces(self, job: FileJob) -> Iterator[Piece]:
         """What there is to write of a file; of a long one, bit by bit."""
+        small = small_piece(job)
+        if small is not None:
+            yield small
+            return
         content = job.entry.content
         assert content is not None  # noqa: S101 - it is a file
         parts = self._data_parts(job, content)
-        if isinstance(content, SlicedContent) or content.size <= BATCH_BYTES:
+        if content.size <= BATCH_BYTES:
             try:
                 yield Piece(job, list(parts), is_first=True, is_last=True)
             except Damaged as error:

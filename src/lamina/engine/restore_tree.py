@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from lamina.engine.restore_check import check_tree
-from lamina.engine.restore_files import Batch, FileJob, FileWriter, FirstJob, LinkJob, Piece
+from lamina.engine.restore_files import Batch, FileJob, FileWriter, FirstJob, LinkJob, Piece, small_piece
 from lamina.engine.restore_folders import Directories, OpenDirectory
 from lamina.engine.restore_names import Names
 from lamina.engine.restore_plan import Action, Enter, Leave, Overwrite, RestoreOptions, TreePlan, TreeWalk
@@ -130,28 +130,28 @@ class _Run:
             except OSError as error:
                 self._record.fail(Spot(self._directories.current.folder), error)
 
-    def _restore(self, entry: Entry) -> Iterator[Piece | LinkJob]:
+    def _restore(self, entry: Entry) -> Iterable[Piece | LinkJob]:
         directory = self._directories.current
         self._directories.expect(entry)
         spot = Spot(directory.folder, entry.name)
         if entry.state is EntryState.UNREAD:
             self.report.find(Finding.UNREAD, spot, entry.error)
-            return
+            return ()
         if entry.is_flawed:
             self.report.find(Finding.FLAWED, spot, entry.error or "it changed while it was read")
         try:
             status = self._target.look(directory.folder, entry.name)
             first = self._names.find_first(entry)
             if first is not None:
-                yield from self._add_name(entry, directory, first, status)
-                return
+                return self._add_name(entry, directory, first, status)
             action = self._decide(directory.folder, entry, status)
             if action is Action.KEPT:
                 self._keep(directory, entry, status)
             elif action is not Action.LEFT_ALONE:
-                yield from self._make(directory, entry, status)
+                return self._make(directory, entry, status)
         except OSError as error:
             self._record.fail(spot, error)
+        return ()
 
     def _decide(self, folder: TargetFolder, entry: Entry, status: os.stat_result | None) -> Action:
         """What is done with an entry that is no directory; leaving alone is noted. Raises: OSError."""
@@ -189,31 +189,31 @@ class _Run:
         if status is not None:
             self._names.note_first(directory, entry, (status.st_dev, status.st_ino))
 
-    def _make(self, directory: OpenDirectory, entry: Entry, status: os.stat_result | None) -> Iterator[Piece]:
+    def _make(self, directory: OpenDirectory, entry: Entry, status: os.stat_result | None) -> Iterable[Piece]:
         """Raises: OSError."""
-        spot = Spot(directory.folder, entry.name)
-        is_file = entry.type is EntryType.FILE
         if not self._clear_way(directory, entry, status):
-            return
-        self._record.tell(Action.NEW if status is None else Action.REPLACED, spot)
+            return ()
+        is_file = entry.type is EntryType.FILE
+        self._record.tell(Action.NEW if status is None else Action.REPLACED, Spot(directory.folder, entry.name))
         self.report.replaced += status is not None
         if self._options.dry_run:
             self.report.files += is_file
             self.report.others += not is_file
             self.report.written += entry.size
             self._names.note_first(directory, entry, (0, 0))
-            return
+            return ()
         entry = self._names.delay_flags(directory, entry)
         replace = status is not None and not stat.S_ISDIR(status.st_mode)
-        if is_file:
-            job = FileJob(entry, directory, replace=replace)
-            self._names.note_first(directory, entry, (0, 0), job)
-            directory.begin()
-            yield from self._pieces_of(job)
-        else:
+        if not is_file:
             identity = self._target.make_special(directory.folder, entry, replace=replace)
             self.report.others += 1
             self._names.note_first(directory, entry, identity)
+            return ()
+        job = FileJob(entry, directory, replace=replace)
+        self._names.note_first(directory, entry, (0, 0), job)
+        directory.begin()
+        small = small_piece(job)
+        return self._pieces_of(job) if small is None else (small,)
 
     def _pieces_of(self, job: FileJob) -> Iterator[Piece]:
         for piece in self._writer.pieces(job):
@@ -238,25 +238,25 @@ class _Run:
 
     def _add_name(
         self, entry: Entry, directory: OpenDirectory, first: FirstJob, status: os.stat_result | None
-    ) -> Iterator[LinkJob]:
+    ) -> Iterable[LinkJob]:
         """Raises: OSError."""
         spot = Spot(directory.folder, entry.name)
         if status is not None and (status.st_dev, status.st_ino) == first.identity:
             self.report.kept += 1
             self._operation.progress.advance(skipped=entry.size)
-            return
+            return ()
         if status is not None and not self._options.overwrite.replaces:
-            self._record.leave_alone(spot, f"it is not another name of {os.fsdecode(first.folder.path_of(first.name))}")
-            return
+            self._record.leave_alone(spot, f"it is not another name of {os.fsdecode(first.spot.path)}")
+            return ()
         if not self._clear_way(directory, entry, status):
-            return
+            return ()
         self._record.tell(Action.NEW if status is None else Action.REPLACED, spot)
         self.report.replaced += status is not None
         if self._options.dry_run:
             self.report.links += 1
-            return
+            return ()
         directory.begin()
-        yield LinkJob(entry, directory, first, replace=status is not None and not stat.S_ISDIR(status.st_mode))
+        return (LinkJob(entry, directory, first, replace=status is not None and not stat.S_ISDIR(status.st_mode)),)
 
     def _settle(self, batch: Batch) -> None:
         """Count what a thread has written, and finish what is done with it."""

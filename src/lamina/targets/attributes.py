@@ -86,27 +86,33 @@ class Attributes:
 
     def __init__(self, owners: Owners, shortfalls: Shortfalls) -> None:
         self._owners = owners
+        self._uid, self._gid = os.geteuid(), os.getegid()
         self.shortfalls = shortfalls
 
-    def apply(
-        self, place: Place, wanted: Metadata, spot: Spot, *, is_link: bool = False, inherits: bool = False
-    ) -> None:
+    def apply(self, place: Place, wanted: Metadata, spot: Spot, *, is_link: bool = False) -> None:
         """Set everything but the flags, of an object that we just made; the times last, as all else may change them."""
         if wanted.is_implied:
             return
-        if inherits:
+        folder = spot.folder.parent if not spot.name else spot.folder
+        if folder is not None and folder.inherits and not is_link:
             self._remove_extra(place, wanted, spot)
         mode = wanted.mode
-        if not self._chown(place, wanted, spot):
+        # most of a system is root's, and so is what root makes: unless the directory hands its group down
+        is_owned = folder is not None and folder.gid == self._gid and (self._uid, self._gid) == self._owner(wanted)
+        if not is_owned and not self._chown(place, wanted, spot):
             mode &= ~_SET_IDS  # it would run as somebody else than it did
         if not is_link:
-            with self.shortfalls.noting(Kind.MODE, spot):
+            try:
                 os.chmod(place, mode)
+            except OSError as error:
+                self.shortfalls.add(Kind.MODE, spot, error)
         for name, value in wanted.xattrs:
             with self.shortfalls.noting(Kind.XATTR, spot, _named(name)):
                 os.setxattr(place, name, self._owners.xattr(name, value))
-        with self.shortfalls.noting(Kind.TIMES, spot):
+        try:
             os.utime(place, ns=(wanted.mtime_ns, wanted.mtime_ns))
+        except OSError as error:
+            self.shortfalls.add(Kind.TIMES, spot, error)
 
     def correct(self, place: Place, wanted: Metadata, spot: Spot, status: os.stat_result) -> bool:
         """Set what differs, but for the flags, of an object whose *status* is known; whether anything did."""

@@ -119,8 +119,7 @@ class DirectoryTarget:
             return
         spot = Spot(folder)
         if folder.fresh:
-            inherits = folder.parent is not None and folder.parent.inherits
-            self.attributes.apply(folder.fd, metadata, spot, inherits=inherits)
+            self.attributes.apply(folder.fd, metadata, spot)
         else:
             self.attributes.correct(folder.fd, metadata, spot, os.fstat(folder.fd))
         if metadata.flags or not folder.fresh:
@@ -150,9 +149,7 @@ class DirectoryTarget:
                 raise OSError(errno.ESTALE, "something else took its place")
             is_link = entry.type is EntryType.SYMLINK
             place = b"/proc/self/fd/%d" % fd
-            self.attributes.apply(
-                place, entry.metadata, spot, is_link=is_link, inherits=folder.inherits and not is_link
-            )
+            self.attributes.apply(place, entry.metadata, spot, is_link=is_link)
         finally:
             os.close(fd)
         if replace:

@@ -19,7 +19,19 @@ class TargetFolder:
     opens; the descriptor can be used by any thread while it is held.
     """
 
-    __slots__ = ("_holders", "_open", "_parked", "depth", "fd", "fresh", "identity", "inherits", "name", "parent")
+    __slots__ = (
+        "_holders",
+        "_open",
+        "_parked",
+        "depth",
+        "fd",
+        "fresh",
+        "gid",
+        "identity",
+        "inherits",
+        "name",
+        "parent",
+    )
 
     def __init__(self, parent: TargetFolder | None, name: bytes, fd: int, *, fresh: bool) -> None:
         """Take over *fd* and be held once. *name* is the path if there is no *parent*; *fresh*: just made, and empty."""
@@ -29,6 +41,7 @@ class TargetFolder:
         self.fresh = fresh
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.identity = (-1, -1)  # device and inode
+        self.gid = -1  # which what is made in it may get
         self.inherits = False  # what is made in it gets an ACL from it
         self._holders = 1
         self._parked = False
@@ -37,6 +50,7 @@ class TargetFolder:
             self._open.add(self)
             status = os.fstat(fd)
             self.identity = (status.st_dev, status.st_ino)
+            self.gid = status.st_gid
             self.inherits = _has_default_acl(fd)
 
     @property

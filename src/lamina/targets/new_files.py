@@ -149,7 +149,7 @@ class NewFile:
         Raises: FileExistsError if the name was taken meanwhile and must not be replaced; OSError.
         """
         spot = Spot(self.folder, self._naming.name)
-        self._attributes.apply(self._fd, metadata, spot, inherits=self.folder.inherits)
+        self._attributes.apply(self._fd, metadata, spot)
         self._take_name()
         if metadata.flags:
             self._attributes.set_flags(self._fd, metadata, spot)
