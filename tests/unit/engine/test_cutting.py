@@ -95,12 +95,12 @@ def test_an_insertion_leaves_most_chunks_as_they_were(store: ChunkStore, storer:
         return {part.chunk for part in iter_parts(store.reader(), storer.store_stream(reading(content)))}
 
     before, after = chunks(NOISE), chunks(NOISE[: 1 << 20] + b"inserted" + NOISE[1 << 20 :])
-    assert len(before) > 5
-    assert len(after - before) <= 2
+    assert len(after & before) >= 2
+    assert len(after - before) <= 3
 
 
 def test_a_long_stream_is_a_tree_and_a_short_one_a_list(store: ChunkStore, storer: ContentStorer):
-    short, long = storer.store_stream(reading(NOISE[: 2 << 20])), storer.store_stream(reading(NOISE + bytes(80 << 20)))
+    short, long = storer.store_stream(reading(NOISE[: 2 << 20])), storer.store_stream(reading(NOISE * 4))
     assert isinstance(short, SlicedContent)
     assert len(short.slices) <= MAX_SLICES
     assert isinstance(long, CutContent)
@@ -122,13 +122,13 @@ def test_bundled_contents_come_back(store: ChunkStore, storer: ContentStorer, si
 
 def test_a_bundle_is_cut_where_its_content_says(store: ChunkStore, storer: ContentStorer):
     """So the files of two releases of one directory share chunks, although some were added in front."""
-    contents = [NOISE[at : at + 100_000] for at in range(0, 8_000_000, 100_000)]
+    contents = [NOISE[at : at + 100_000] for at in range(0, 12_000_000, 100_000)]
     chunks = [
         {part.id for one in storer.store_bundle(some) for part in one.slices}
         for some in (contents, [b"new" * 500, *contents])
     ]
-    assert len(chunks[0]) > 5
-    assert len(chunks[1] - chunks[0]) <= 2
+    assert len(chunks[0] & chunks[1]) >= 2
+    assert len(chunks[1] - chunks[0]) <= 3
 
 
 @pytest.mark.parametrize("size", [1, CHUNK, 5 * CHUNK + 3, 1100 * CHUNK + 1])
