@@ -124,9 +124,12 @@ def test_a_restore_below_a_directory_follows_no_link_out_of_it(person: Person):
     (person.directory / "out").mkdir()
     (person.directory / "elsewhere").mkdir()
     (person.directory / "out" / "vg").symlink_to(person.directory / "elsewhere")
-    refused = person.run("restore", "latest", "out", "--force")
-    assert refused.returncode == 1
-    assert b"out/vg is a link" in refused.stderr
+    refused = person.run("restore", "latest", "out")
+    assert refused.returncode == 3
+    assert b"out/vg: a directory belongs there" in refused.stderr
+    person.do("restore", "latest", "out", "--force")
+    assert not (person.directory / "out" / "vg").is_symlink()
+    assert (person.directory / "out" / "vg" / "a.img").read_bytes() == (person.directory / "vg" / "a.img").read_bytes()
     assert list((person.directory / "elsewhere").iterdir()) == []
 
 

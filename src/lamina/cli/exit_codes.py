@@ -19,7 +19,7 @@ MEANINGS = {
     DONE: "done",
     FAILED: "failed, or `verify` found damage; what was stored is used by the next run",
     USAGE: "what was asked for makes no sense; nothing was done",
-    PARTIAL: "done, but part of the source could not be read (now, or when the snapshot was made)",
+    PARTIAL: "done, but part of the source could not be read (now, or when the snapshot was made), or not all is restored",
     DISTRUSTED: "done, but the snapshot differs from its source; it is marked distrusted",
     DIFFERENT: "done, and `diff --exit-code` found a difference",
     NO_REPOSITORY: "there is no repository at this address",
