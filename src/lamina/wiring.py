@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager, suppress
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from lamina.storage.addresses import StorageAddress
     from lamina.storage.storage import Storage
 
+OPEN_FILES = 16384  # a backup of a tree needs about 1,000, a restore fewer
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 
 
@@ -73,6 +75,15 @@ def tune_memory() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, 64 << 20)
     mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+
+
+def raise_file_limit() -> None:
+    """Let this process open more files than a login shell's usual 1,024: trees are walked and read with many open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):  # then it has to do with what there is
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Signals:
@@ -154,6 +165,7 @@ def open_repository(settings: Settings, passphrase: Secret, operation: Operation
     from lamina.repository.repository import Repository
 
     tune_memory()
+    raise_file_limit()
     try:
         storage = open_storage(settings, operation)
     except StorageUnavailable as error:
