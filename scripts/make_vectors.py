@@ -2,8 +2,8 @@
 
     python scripts/make_vectors.py FILE
 
-Sealing takes random salts, so the examples under "sealed" differ from run to run: run it only for a new version of the
-format. They are checked by opening them.
+Sealing takes random salts, so the examples under "sealed" differ from run to run: they are checked by opening them. If FILE
+exists, it keeps those that it has.
 """
 
 from __future__ import annotations
@@ -14,20 +14,34 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from lamina.crypto.certificates import Certificate, owner_certificate
 from lamina.crypto.envelope import seal_to
 from lamina.crypto.hashing import derive, public_hash
 from lamina.crypto.keys import OWNER_SLOT, KeyBundle
 from lamina.crypto.passphrases import format_recovery_key
 from lamina.filters.pipeline import seal_part
-from lamina.model.entries import Entry, EntryType, FixedContent, Metadata, Position
+from lamina.model.entries import (
+    CutContent,
+    Entry,
+    EntryState,
+    EntryType,
+    FixedContent,
+    Metadata,
+    Position,
+    Slice,
+    SlicedContent,
+    Totals,
+)
 from lamina.model.ids import ChunkId, PackId, RepositoryId, SessionId
 from lamina.model.secret import Secret
 from lamina.model.snapshots import Role
 from lamina.repository.birth import Birth, birth_mac, first_epoch, first_format
 from lamina.repository.blobs import BlobSealer, ChunkNamer, Node
 from lamina.repository.control import ControlRecords, Signer, seal_body
-from lamina.repository.directories import encode_directory
+from lamina.repository.cut_streams import Child, encode_cut_node
+from lamina.repository.directories import PartOf, encode_directory, encode_parts
 from lamina.repository.format import (
     BlobHeader,
     BlobKind,
@@ -43,7 +57,7 @@ from lamina.repository.format import (
 from lamina.repository.index import encode_index
 from lamina.repository.keyring import Keyring
 from lamina.repository.packs import PackWriter
-from lamina.repository.records import AttributesBody, PackRow
+from lamina.repository.records import AttributesBody, PackRow, SnapshotBody
 from lamina.repository.session_keys import make_session_keys
 from lamina.repository.streams import FixedNode
 from lamina.storage.backends.memory import MemoryStorage
@@ -73,14 +87,43 @@ ENTRIES = [
     Entry(b"vm", EntryType.DIRECTORY, child=TWO),
     Entry(b"zeros", EntryType.FILE, content=FixedContent(10, 65536, Position.ZERO, None)),
 ]
+CHILDREN = [Child(300_000, ONE), Child(1, TWO), Child(2**40, ONE)]
+EVERYTHING = Metadata(
+    0o4755, 1000, 1001, 1_600_000_000_123_456_789, 1_600_000_001_000_000_001, 4711, 2, 1, -1, 0x50,
+    ((b"user.\xff", b"\0"), (b"user.a", b"")),
+)  # fmt: skip
+TREE = [  # every type, form and state
+    Entry(b"block", EntryType.BLOCK_DEVICE, Metadata(0o660), special=(8, 17)),
+    Entry(b"bundled", EntryType.FILE, Metadata(0o644), SlicedContent(30, (Slice(ONE, 100, 20), Slice(TWO, 0, 10)))),
+    Entry(b"bundled-too", EntryType.FILE, content=SlicedContent(7, (Slice(ONE, 120, 7),)), state=EntryState.FRESH),
+    Entry(b"character", EntryType.CHARACTER_DEVICE, special=(1, 3)),
+    Entry(b"cut", EntryType.FILE, content=CutContent(5_000_000, TWO), state=EntryState.CHANGED, error="it changed"),
+    Entry(b"directory", EntryType.DIRECTORY, Metadata(0o755), child=ONE, totals=Totals(3, 100, 1)),
+    Entry(b"empty", EntryType.FILE, content=SlicedContent(0)),
+    Entry(b"everything", EntryType.FILE, EVERYTHING, SlicedContent(200_000, (Slice(TWO, 0, 200_000),))),
+    Entry(b"fifo", EntryType.FIFO),
+    Entry(b"kept", EntryType.FILE, content=SlicedContent(9, (Slice(ONE, 0, 9),)), state=EntryState.KEPT, error="EIO"),
+    Entry(b"not-utf-8-\xff", EntryType.SYMLINK, target=b"../\xff"),
+    Entry(b"socket", EntryType.SOCKET),
+    Entry(b"sparse", EntryType.FILE, content=FixedContent(65536 * 9, 65536, Position.DATA, ONE)),
+    Entry(b"unread", EntryType.FILE, Metadata(0o600), state=EntryState.UNREAD, error="Permission denied"),
+    Entry(b"unread-directory", EntryType.DIRECTORY, state=EntryState.UNREAD, error="Permission denied"),
+    Entry(b"unseen", EntryType.UNKNOWN, state=EntryState.UNREAD, error="Input/output error"),
+]
+PARTS = [PartOf(b"a", ONE, Totals(256, 1000, 0)), PartOf(b"m", TWO, Totals(300, 5, 2))]
+OWNERS = SnapshotBody(
+    "name", "host", [b"srv", b"\xff"], ["tag"], 10, 5, "program", [(0, b"root"), (1000, b"\xff")], [(0, b"root")]
+)
 
 
 def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print(__doc__, file=sys.stderr)
         return 2
-    vectors = {**_keys(), **_bytes(), **_nodes(), "sealed": _sealed()}
-    Path(arguments[0]).write_text(json.dumps(_hex(vectors), indent=1) + "\n")
+    file = Path(arguments[0])
+    sealed = json.loads(file.read_text())["sealed"] if file.exists() else _sealed()
+    vectors = {**_keys(), **_bytes(), **_nodes(), "sealed": sealed}
+    file.write_text(json.dumps(_hex(vectors), indent=1) + "\n")
     return 0
 
 
@@ -145,7 +188,7 @@ def _bytes() -> dict[str, Any]:
 def _nodes() -> dict[str, Any]:
     assert OWNER.id_key is not None
     namer = ChunkNamer(OWNER.id_key)
-    fixed, directory = NODE.encode(), encode_directory(ENTRIES)
+    fixed, directory = NODE.encode(), _first_directory()
     return {
         "chunk_id": {"content": CONTENT, "id": namer.data_id(CONTENT)},
         "fixed_node": {
@@ -155,13 +198,48 @@ def _nodes() -> dict[str, Any]:
             "id": namer.node_id(BlobKind.FIXED_NODE, fixed),
         },
         "directory": {
-            "entries": "see §7.2, worked example",
+            "entries": "see §7.4, worked example",
             "links": directory.links,
             "body": directory.body,
             "id": namer.node_id(BlobKind.DIRECTORY, directory),
             "writers_id": namer.node_id(BlobKind.DIRECTORY, directory, bytes(range(8))),
         },
+        **_tree_nodes(namer),
     }
+
+
+def _tree_nodes(namer: ChunkNamer) -> dict[str, Any]:
+    """What came with file trees."""
+    cut, tree, parts = encode_cut_node(2, CHILDREN), encode_directory(TREE), encode_parts(PARTS)
+    return {
+        "cut_node": {
+            "level": 2,
+            "children": [[child.size, child.id] for child in CHILDREN],
+            "links": cut.links,
+            "id": namer.node_id(BlobKind.CUT_NODE, cut),
+        },
+        "tree": _directory(tree, namer),
+        "parts": _directory(parts, namer),
+        "snapshot_body": {
+            "values": msgspec.msgpack.decode(encode_record(OWNERS)),
+            "bytes": encode_record(OWNERS),
+        },
+    }
+
+
+def _directory(node: Node, namer: ChunkNamer) -> dict[str, Any]:
+    return {
+        "records": msgspec.msgpack.decode(node.body),
+        "links": node.links,
+        "body": node.body,
+        "id": namer.node_id(BlobKind.DIRECTORY, node),
+    }
+
+
+def _first_directory() -> Node:
+    """A directory as programs wrote it before there were file trees: its entries have eleven fields."""
+    node = encode_directory(ENTRIES)
+    return Node(node.links, msgspec.msgpack.encode([record[:11] for record in msgspec.msgpack.decode(node.body)]))
 
 
 def _sealed() -> dict[str, Any]:
@@ -204,7 +282,7 @@ def _pack() -> dict[str, Any]:
     blobs = [(data, keys.content_entry)]
     nodes: list[tuple[BlobKind, Node]] = [
         (BlobKind.FIXED_NODE, NODE.encode()),
-        (BlobKind.DIRECTORY, encode_directory(ENTRIES)),
+        (BlobKind.DIRECTORY, _first_directory()),
     ]
     for kind, node in nodes:
         sealed = sealer.seal_node(kind, namer.node_id(kind, node), node, session_key=keys.metadata)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import ModuleType
 
 READER = Path(__file__).parents[2] / "docs" / "spec" / "reader" / "lamina_reader.py"
+TREES = READER.with_name("restore_tree.py")
 
 # Runs the reader as a program; refuses every import of what the specification must make unnecessary.
 _ALONE = """
@@ -20,6 +21,7 @@ class Refuse:
             raise ImportError(f"the reader may not import {name}")
 sys.meta_path.insert(0, Refuse())
 sys.argv = sys.argv[1:]
+sys.path.insert(0, sys.argv[0].rpartition("/")[0])
 runpy.run_path(sys.argv[0], run_name="__main__")
 loaded = {name.partition(".")[0] for name in sys.modules}
 assert not loaded & {"lamina", "msgspec"}, "the reader imported what it must not"
@@ -44,9 +46,9 @@ def run_reader(*arguments: str | Path) -> str:
     return done.stdout
 
 
-def read_alone(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def read_alone(*arguments: str | Path, program: Path = READER) -> subprocess.CompletedProcess[str]:
     """One run of the reader in an interpreter of its own that refuses to import Lamina."""
-    command = [sys.executable, "-I", "-c", _ALONE, READER, *arguments]
+    command = [sys.executable, "-I", "-B", "-c", _ALONE, program, *arguments]
     return subprocess.run([str(part) for part in command], capture_output=True, text=True, timeout=120)
 
 
@@ -54,3 +56,10 @@ def restore_alone(repository: Path, key_file: Path, snapshot: str, path: str, ou
     """One image as the reader restores it."""
     run_reader(repository, key_file, snapshot, path, out)
     return out.read_bytes()
+
+
+def restore_tree_alone(repository: Path, key_file: Path, snapshot: str, path: str, out: Path) -> str:
+    """Have the reader restore a tree; what it had to say."""
+    done = read_alone(repository, key_file, snapshot, path, out, program=TREES)
+    assert done.returncode == 0, done.stderr
+    return done.stderr

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from blake3 import blake3
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,16 +21,17 @@ from lamina.crypto.certificates import Certificate, decode_certificate, owner_ce
 from lamina.crypto.hashing import derive, public_hash
 from lamina.crypto.keys import OWNER_SLOT, KeyBundle
 from lamina.crypto.passphrases import format_recovery_key, parse_recovery_key
-from lamina.errors import Damaged
+from lamina.errors import Damaged, FormatUnknown
 from lamina.filters.pipeline import unseal_part
-from lamina.model.entries import Position
+from lamina.model.entries import CutContent, EntryState, EntryType, FixedContent, Position, SlicedContent, Totals
 from lamina.model.ids import ChunkId, PackId, RepositoryId, SessionId
 from lamina.model.secret import Secret
 from lamina.model.snapshots import Role
 from lamina.repository.birth import Birth, birth_mac, decode_birth
 from lamina.repository.blobs import BlobSealer, ChunkNamer, Node
 from lamina.repository.control import ControlRecords, Signer, unseal_body
-from lamina.repository.directories import decode_directory, encode_directory
+from lamina.repository.cut_streams import Child, decode_cut_node, encode_cut_node
+from lamina.repository.directories import PartOf, decode_directory, encode_directory, encode_parts
 from lamina.repository.format import (
     BlobHeader,
     BlobKind,
@@ -36,6 +39,7 @@ from lamina.repository.format import (
     Kind,
     PackHeader,
     decode_blob_header,
+    decode_record,
     decode_trailer,
     encode_footer,
     encode_header,
@@ -46,7 +50,7 @@ from lamina.repository.format import (
 from lamina.repository.index import encode_index
 from lamina.repository.keyring import Keyring
 from lamina.repository.packs import check_pack
-from lamina.repository.records import AttributesBody, FormatRecord, PackRow
+from lamina.repository.records import AttributesBody, FormatRecord, PackRow, SnapshotBody
 from lamina.repository.session_keys import KeyOpener, Purpose
 from lamina.repository.streams import FixedNode, decode_fixed_node
 from lamina.storage.backends.memory import MemoryStorage
@@ -67,7 +71,15 @@ def _bytes(value: Any) -> Any:
         return value
 
 
-VECTORS = _bytes(json.loads((SPEC / "vectors.json").read_text()))
+def _json(value: Any) -> Any:
+    """*value* as the vectors have it: bytes in hex."""
+    if isinstance(value, list):
+        return [_json(one) for one in value]
+    return value.hex() if isinstance(value, bytes) else value
+
+
+RAW = json.loads((SPEC / "vectors.json").read_text())
+VECTORS = _bytes(RAW)
 SEALED = VECTORS["sealed"]
 ROOT, REPOSITORY, SESSION = VECTORS["root"], RepositoryId(VECTORS["repository"]), SessionId(VECTORS["session"])
 OWNER = KeyBundle.from_root(ROOT)
@@ -81,9 +93,7 @@ def reader_repository():
     repository = READER.Repository.__new__(READER.Repository)
     repository.id, repository.owner, repository.root = REPOSITORY, VERIFY_KEY, ROOT
     repository.structure_key = VECTORS["owner"]["structure_key"]
-    id_key = VECTORS["owner"]["id_key"]
-    repository.id_keys = {1: READER.derive(id_key, "lamina/1 data")}
-    repository.id_keys |= {kind: READER.derive(id_key, "lamina/1 node", bytes([kind])) for kind in (2, 3)}
+    repository.id_key = VECTORS["owner"]["id_key"]
     repository.places = {}
     return repository
 
@@ -188,13 +198,30 @@ def test_chunk_ids():
     assert namer.data_id(VECTORS["chunk_id"]["content"]) == VECTORS["chunk_id"]["id"]
     node = VECTORS["fixed_node"]
     assert namer.node_id(BlobKind.FIXED_NODE, Node(node["links"], b"")) == node["id"]
+    for kind, name in ((BlobKind.CUT_NODE, "cut_node"), (BlobKind.DIRECTORY, "tree"), (BlobKind.DIRECTORY, "parts")):
+        vector = VECTORS[name]
+        assert namer.node_id(kind, Node(vector["links"], vector.get("body", b""))) == vector["id"]
     directory = VECTORS["directory"]
     node = Node(directory["links"], directory["body"])
     assert namer.node_id(BlobKind.DIRECTORY, node) == directory["id"]
     assert namer.node_id(BlobKind.DIRECTORY, node, VECTORS["writer"]["slot"]) == directory["writers_id"]
 
 
-def test_a_fixed_node():
+@pytest.fixture
+def reader_with(reader_repository, monkeypatch):
+    """The independent reader over given chunks: id → links and body."""
+
+    def make(chunks):
+        monkeypatch.setattr(reader_repository, "get", lambda kind, chunk: chunks[kind, chunk], raising=False)
+        return reader_repository
+
+    return make
+
+
+WHOLE = slice(None)
+
+
+def test_a_fixed_node(reader_with):
     vector = VECTORS["fixed_node"]
     slots = [(kind, chunk) for kind, chunk in vector["slots"]]
     node = FixedNode(
@@ -202,27 +229,171 @@ def test_a_fixed_node():
     )
     assert node.encode() == Node(vector["links"], b"")
     assert decode_fixed_node(vector["links"], name="vector") == node
-    assert READER.read_fixed_node(vector["links"]) == (vector["level"], slots)
+    reader = reader_with({(2, vector["id"]): (vector["links"], b"")})
+    lengths = [65536, 65536, 65536, 65536, 7]
+    found = list(reader.fixed(0, vector["id"], 1, 4 * 65536 + 7, 65536))
+    assert found == [(chunk, length, WHOLE) for (_, chunk), length in zip(slots, lengths, strict=True)]
 
 
-@pytest.mark.parametrize("damage", [lambda links: links[:-1], lambda links: links + b"\0", lambda links: links[:2]])
-def test_a_fixed_node_of_another_length_is_refused(damage):
+@pytest.mark.parametrize("damage", [lambda links: links[:-32], lambda links: links + b"\0", lambda links: links[:2]])
+def test_a_fixed_node_of_another_length_is_refused(damage, reader_with):
     links = damage(VECTORS["fixed_node"]["links"])
+    reader = reader_with({(2, b"node"): (links, b"")})
     with pytest.raises(READER.BAD):
-        READER.read_fixed_node(links)
+        list(reader.fixed(0, b"node", 1, 5 * 65536, 65536))
     with pytest.raises(Damaged):
         decode_fixed_node(links, name="vector")
 
 
-def test_a_directory_node(reader_repository):
+def test_a_fixed_node_does_not_stand_where_another_size_is_needed(reader_with):
+    reader = reader_with({(2, b"node"): (VECTORS["fixed_node"]["links"], b"")})
+    for level, size in ((1, 6 * 65536), (1, 4 * 65536), (2, 5 * 1024 * 65536)):
+        with pytest.raises(READER.BAD):
+            list(reader.fixed(0, b"node", level, size, 65536))
+
+
+def test_a_cut_node(reader_with):
+    vector = VECTORS["cut_node"]
+    children = [Child(size, ChunkId(chunk)) for size, chunk in vector["children"]]
+    assert encode_cut_node(vector["level"], children) == Node(vector["links"], b"")
+    assert decode_cut_node(vector["links"], name="vector") == (vector["level"], children)
+    leaves = {(4, chunk): (encode_cut_node(1, [Child(size, chunk)]).links, b"") for size, chunk in children[:2]}
+    node = encode_cut_node(vector["level"], children[:2]).links
+    reader = reader_with({**leaves, (4, vector["id"]): (node, b"")})
+    assert list(reader.cut(vector["id"], 300_001)) == [(chunk, size, WHOLE) for size, chunk in children[:2]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda links: links[:-1],
+        lambda links: links[:-40],
+        lambda links: links + b"\0" * 40,
+        lambda links: b"\0" + links[1:],
+        lambda links: b"\x09" + links[1:],
+        lambda links: links[:2],
+    ],
+)
+def test_a_cut_node_of_another_length_or_level_is_refused(damage, reader_with):
+    links = damage(VECTORS["cut_node"]["links"])
+    reader = reader_with({(4, b"node"): (links, b"")})
+    with pytest.raises(READER.BAD):
+        list(reader.cut(b"node", sum(size for size, _ in VECTORS["cut_node"]["children"])))
+    with pytest.raises(Damaged):
+        decode_cut_node(links, name="vector")
+
+
+def test_a_directory_node_of_the_first_release(reader_with):
     vector = VECTORS["directory"]
     entries = list(decode_directory(Node(vector["links"], vector["body"]), ChunkId(bytes(32))).entries())
-    assert encode_directory(entries) == Node(vector["links"], vector["body"])
+    assert [(one.name, one.size, one.state, one.metadata.links) for one in entries] == [
+        (b"disk.img", 200000, EntryState.WHOLE, 1), (b"vm", 0, EntryState.WHOLE, 1), (b"zeros", 10, EntryState.WHOLE, 1),
+    ]  # fmt: skip
     image, folder, zeros = READER.unpack(vector["body"])
     assert image == [b"disk.img", 2, 0o640, 1, 2, -5, 0, 1, 200000, 65536, 0]
     assert folder == [b"vm", 1, 0, 0, 0, 0, 1, 0, 0, 0, 0]
     assert zeros == [b"zeros", 2, 0, 0, 0, 0, -1, 1, 10, 65536, 1]
     assert vector["links"] == b"\x02" + bytes(4) + b"\x11" * 32 + b"\x03" + bytes(4) + b"\x22" * 32
+    reader = reader_with({(3, b"directory"): (vector["links"], vector["body"])})
+    found = list(reader.members(b"directory"))
+    assert [(one.name, one.size, one.state, one.names, one.error) for one in found] == [
+        (b"disk.img", 200000, 0, 1, ""), (b"vm", 0, 0, 1, ""), (b"zeros", 10, 0, 1, ""),
+    ]  # fmt: skip
+
+
+def test_a_directory_node_with_everything(reader_with):
+    vector = VECTORS["tree"]
+    node = Node(vector["links"], vector["body"])
+    entries = list(decode_directory(node, ChunkId(bytes(32))).entries())
+    assert encode_directory(entries) == node
+    assert _json(READER.unpack(vector["body"])) == RAW["tree"]["records"]
+    assert {one.type for one in entries} == set(EntryType)
+    assert {one.state for one in entries} == set(EntryState)
+    assert {type(one.content) for one in entries if one.content} == {FixedContent, SlicedContent, CutContent}
+    reader = reader_with({(3, b"directory"): (vector["links"], vector["body"])})
+    found = {one.name: one for one in reader.members(b"directory")}
+    one, two = b"\x11" * 32, b"\x22" * 32
+    assert list(reader.pieces(found[b"bundled"])) == [(one, 20, slice(100, 120)), (two, 10, slice(0, 10))]
+    assert list(reader.pieces(found[b"empty"])) == []
+    with pytest.raises(READER.BAD):
+        list(reader.pieces(found[b"unread"]))
+
+
+def test_the_links_of_a_directory_say_how_much_of_a_bundle_is_used():
+    links = list(struct.iter_unpack("<BI32s", VECTORS["tree"]["links"]))
+    used = {(kind, chunk[:1].hex()): length for kind, length, chunk in links}
+    assert used == {
+        (1, "11"): 20 + 7 + 9,  # three small files
+        (1, "22"): 0,  # of a large file too, which needs all of it
+        (4, "22"): 0,
+        (3, "11"): 0,
+        (2, "11"): 0,
+    }
+
+
+@pytest.mark.parametrize("field", [1, 7, 15])
+def test_an_entry_of_an_unknown_type_form_or_state_is_refused(field, reader_with):
+    vector = VECTORS["tree"]
+    record = next(one for one in READER.unpack(vector["body"]) if one[0] == b"bundled")
+    record[field] = 9
+    body = msgspec.msgpack.encode([record])
+    with pytest.raises(FormatUnknown):
+        list(decode_directory(Node(vector["links"], body), ChunkId(bytes(32))).entries())
+    reader = reader_with({(3, b"directory"): (vector["links"], body)})
+    with pytest.raises(READER.BAD):
+        [list(reader.pieces(one)) for one in reader.members(b"directory")]
+
+
+def test_fields_of_a_later_release_are_ignored(reader_with):
+    vector = VECTORS["tree"]
+    body = msgspec.msgpack.encode([[*record, "later"] for record in READER.unpack(vector["body"])])
+    node = decode_directory(Node(vector["links"], body), ChunkId(bytes(32)))
+    known = decode_directory(Node(vector["links"], vector["body"]), ChunkId(bytes(32)))
+    assert list(node.entries()) == list(known.entries())
+    reader = reader_with({(3, b"directory"): (vector["links"], body)})
+    assert [one.name for one in reader.members(b"directory")] == [one.name for one in known.entries()]
+
+
+@pytest.mark.parametrize("names", [[b".."], [b"."], [b""], [b"a/b"], [b"a\0"], [b"b", b"a"], [b"a", b"a"]])
+def test_impossible_names_are_refused(names, reader_with):
+    records = [[name, 2, 0, 0, 0, 0, -1, 1, 10, 65536, 1] for name in names]
+    with pytest.raises(Damaged):
+        decode_directory(Node(b"", msgspec.msgpack.encode(records)), ChunkId(bytes(32)))
+    reader = reader_with({(3, b"root"): (b"", msgspec.msgpack.encode(records))})
+    with pytest.raises(READER.BAD):
+        list(reader.entries(b"root"))
+
+
+def parts_with(*names: bytes):
+    """The vectors' two parts, whose chunks hold one file each."""
+    bodies = [msgspec.msgpack.encode([[name, 2, 0, 0, 0, 0, -1, 1, 10, 65536, 1]]) for name in names]
+    leaves = {(3, byte * 32): (b"", body) for byte, body in zip((b"\x11", b"\x22"), bodies, strict=True)}
+    return {**leaves, (3, b"root"): (VECTORS["parts"]["links"], VECTORS["parts"]["body"])}
+
+
+def test_a_directory_in_parts(reader_with):
+    vector = VECTORS["parts"]
+    node = decode_directory(Node(vector["links"], vector["body"]), ChunkId(bytes(32)))
+    assert (node.has_parts, [node.part(0), node.part(1)]) == (True, [b"\x11" * 32, b"\x22" * 32])
+    parts = [PartOf(one.name, node.part(at), Totals(*one.totals)) for at, one in enumerate(node.records)]
+    assert encode_parts(parts) == Node(vector["links"], vector["body"])
+    assert _json(READER.unpack(vector["body"])) == RAW["parts"]["records"]
+    assert [path for path, _ in reader_with(parts_with(b"a", b"m")).entries(b"root")] == [b"a", b"m"]
+
+
+def test_parts_in_the_wrong_order_are_refused(reader_with):
+    with pytest.raises(READER.BAD):
+        list(reader_with(parts_with(b"m", b"a")).entries(b"root"))
+
+
+def test_the_body_of_a_snapshot_names_owners():
+    vector = VECTORS["snapshot_body"]
+    body = decode_record(vector["bytes"], SnapshotBody, name="vector")
+    assert (body.users, body.groups) == ([(0, b"root"), (1000, b"\xff")], [(0, b"root")])
+    assert encode_record(body) == vector["bytes"]
+    assert _json(READER.unpack(vector["bytes"])) == RAW["snapshot_body"]["values"]
+    old = decode_record(msgspec.msgpack.encode(READER.unpack(vector["bytes"])[:7]), SnapshotBody, name="old")
+    assert (old.name, old.users, old.groups) == ("name", [], [])
 
 
 @pytest.mark.parametrize("name", ["part_raw", "part_zstd"])
@@ -331,6 +502,4 @@ def test_a_whole_pack_opens(reader_repository, tmp_path: Path):
     ids=lambda value: f"{type(value).__name__}-{str(value)[:12]}-{len(value) if hasattr(value, '__len__') else ''}",
 )  # fmt: skip
 def test_the_reader_decodes_every_value_a_record_may_hold(value):
-    import msgspec
-
     assert READER.unpack(msgspec.msgpack.encode(value)) == value
