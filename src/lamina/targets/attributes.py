@@ -203,6 +203,14 @@ def read_flags(fd: int) -> int:
     return int.from_bytes(answer[:4], sys.byteorder)
 
 
+def has_flags(fd: int) -> bool:
+    """Whether a directory has any of those flags, most of which what is made in it inherits."""
+    try:
+        return bool(read_flags(fd) & _FLAGS)
+    except OSError:
+        return False
+
+
 def unlock(fd: int) -> None:
     """Take the flags off that forbid any change; what cannot be done shows when the change is tried."""
     with suppress(OSError):

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from lamina.model.entries import Entry, EntryType, Metadata
-from lamina.targets.attributes import LOCKING, Attributes, Shortfalls, read_flags, unlock
+from lamina.targets.attributes import LOCKING, Attributes, Shortfalls, has_flags, read_flags, unlock
 from lamina.targets.faults import target_fault
 from lamina.targets.folders import Spot, TargetFolder, check_name, make_writable, open_folder
 from lamina.targets.new_files import TEMPORARY, FileMaker, NewFile, publish_name, temporary_name
@@ -92,7 +92,9 @@ class DirectoryTarget:
         """A new directory; for us alone until it has its attributes, unless it is *public* for lack of them. Raises: OSError."""
         check_name(name)
         os.mkdir(name, 0o777 if public else 0o700, dir_fd=parent.fd)
-        return TargetFolder(parent, name, open_folder(name, parent.fd), fresh=True)
+        folder = TargetFolder(parent, name, open_folder(name, parent.fd), fresh=True)
+        folder.hands_down = parent.hands_down
+        return folder
 
     def open_folder(self, parent: TargetFolder, name: bytes, *, writing: bool = True) -> TargetFolder:
         """A directory that is there, made fit to be filled. Raises: OSError."""
@@ -106,6 +108,7 @@ class DirectoryTarget:
         except BaseException:
             os.close(fd)
             raise
+        folder.hands_down = has_flags(fd)
         self._devices.add(folder.identity[0])
         return folder
 
@@ -122,7 +125,7 @@ class DirectoryTarget:
             self.attributes.apply(folder.fd, metadata, spot)
         else:
             self.attributes.correct(folder.fd, metadata, spot, os.fstat(folder.fd))
-        if metadata.flags or not folder.fresh:
+        if metadata.flags or folder.hands_down or not folder.fresh:
             self.attributes.set_flags(folder.fd, metadata, spot)
 
     def new_file(self, folder: TargetFolder, name: bytes, *, replace: bool, key: str = "") -> NewFile:
@@ -268,6 +271,7 @@ class DirectoryTarget:
         os.makedirs(path, exist_ok=True)
         fd = os.open(path, flags)
         top = TargetFolder(None, name, fd, fresh=fresh)
+        top.hands_down = has_flags(fd)
         self._devices.add(top.identity[0])
         return top
 

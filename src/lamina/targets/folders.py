@@ -27,6 +27,7 @@ class TargetFolder:
         "fd",
         "fresh",
         "gid",
+        "hands_down",
         "identity",
         "inherits",
         "name",
@@ -42,6 +43,7 @@ class TargetFolder:
         self.depth: int = 0 if parent is None else parent.depth + 1
         self.identity = (-1, -1)  # device and inode
         self.gid = -1  # which what is made in it may get
+        self.hands_down = False  # what is made in it gets some of its flags
         self.inherits = False  # what is made in it gets an ACL from it
         self._holders = 1
         self._parked = False

@@ -151,7 +151,7 @@ class NewFile:
         spot = Spot(self.folder, self._naming.name)
         self._attributes.apply(self._fd, metadata, spot)
         self._take_name()
-        if metadata.flags:
+        if metadata.flags or (self.folder.hands_down and not metadata.is_implied):
             self._attributes.set_flags(self._fd, metadata, spot)
         if metadata.links == 1:
             return 0, 0

@@ -291,6 +291,22 @@ def test_flags_come_last_and_can_be_corrected(target: DirectoryTarget, out: Path
         write_flags(os.fsencode(out / "f"), 0)
 
 
+@pytest.mark.root
+def test_flags_that_a_directory_hands_down_are_taken_away(tmp_path: Path):
+    out = tmp_path / "out"
+    out.mkdir()
+    write_flags(os.fsencode(out), NO_DUMP)
+    target = DirectoryTarget(str(out), Owners({}, {}))
+    write(target, b"f", b"x", known())
+    folder = target.make_folder(target.top, b"d", public=False)
+    file = target.new_file(folder, b"g", replace=False)
+    file.publish(known())
+    file.close()
+    target.finish_folder(folder, known(0o755))
+    target.close()
+    assert [read_flags(os.fsencode(out / name)) for name in ("f", "d", "d/g")] == [0, 0, 0]
+
+
 def test_an_object_of_which_nothing_is_known_stays_as_it_was_made(target: DirectoryTarget, out: Path):
     target.finish_folder(target.make_folder(target.top, b"d", public=True), Metadata())
     assert stat.S_IMODE((out / "d").stat().st_mode) & 0o700 == 0o700
