@@ -303,7 +303,8 @@ class _Run:
             if saved.image is not None and isinstance(source, ImageSource):
                 return Comparison(self._repository, self._operation).compare(path, source, saved.image.content, mode)
             assert saved.tree is not None  # noqa: S101 - only images and trees are compared
-            return FileComparison(self._repository, saved.tree, self._operation).compare(saved.entry, mode)
+            deadline_s = self._options.trees.file_timeout_s
+            return FileComparison(self._repository, saved.tree, deadline_s, self._operation).compare(saved.entry, mode)
         except Damaged as error:
             return Coverage(mode, 0, size, (Difference(path, 0, size, error.message),))
 

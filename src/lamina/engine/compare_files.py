@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
+from functools import partial
 
 from lamina.engine.compare import Coverage, VerifyMode
 from lamina.engine.images import ZEROS
 from lamina.engine.outcome import Difference
+from lamina.engine.threads import batched
 from lamina.engine.trees import Sampled, TreeJob
+from lamina.engine.watched import NotAnswering, Watch, WatchedThreads
 from lamina.errors import Damaged, SourceMissing, SourceUnreadable
 from lamina.model.entries import Content, Entry, EntryState, EntryType, Metadata
 from lamina.model.operation import Operation
@@ -19,6 +22,7 @@ from lamina.repository.repository import Repository
 from lamina.repository.trees import walk_tree
 from lamina.sources.source import ImageSource
 
+BATCH = 64  # entries handed to a thread at a time
 PARTS = 4  # of a long file in a sample
 
 
@@ -29,20 +33,21 @@ class FileComparison:
     that they have the id which the source read again gives.
     """
 
-    def __init__(self, repository: Repository, job: TreeJob, operation: Operation) -> None:
+    def __init__(self, repository: Repository, job: TreeJob, deadline_s: float, operation: Operation) -> None:
         self._reader = repository.reader()
         self._namer = repository.access.namer()
         self._reads_content = repository.role is Role.OWNER
         self._job = job
+        self._deadline_s = deadline_s
         self._operation = operation
 
     def compare(self, root: Entry, mode: VerifyMode) -> Coverage:
         """Compare all files, or a sample. A file that changed since is left out. Raises: StorageError, Stopped, Damaged."""
         compared = 0
         differences: list[Difference] = []
-        for one in self._everything(root) if mode is VerifyMode.FULL else self._sample():
-            self._operation.check_stop()
-            length, difference = self._compare_entry(one, mode)
+        for length, difference in self._outcomes(
+            self._everything(root) if mode is VerifyMode.FULL else self._sample(), mode
+        ):
             compared += length
             self._operation.progress.advance(read=length)
             if difference is not None:
@@ -52,6 +57,31 @@ class FileComparison:
         else:
             self._operation.progress.advance(skipped=max(0, root.size - compared))
         return Coverage(mode, compared, root.size, tuple(differences))
+
+    def _outcomes(self, entries: Iterator[Sampled], mode: VerifyMode) -> Iterator[tuple[int, Difference | None]]:
+        """What came of each entry; none of one that does not answer any more."""
+        threads = WatchedThreads(1, self._operation, self._deadline_s)
+        try:
+            for batch in batched(entries, BATCH):
+                left = batch
+                while left:
+                    done: list[tuple[int, Difference | None]] = []
+                    watched = threads.submit(partial(self._compare_batch, left, mode, done))
+                    try:
+                        threads.result(watched)
+                        left = []
+                    except NotAnswering:
+                        left = left[len(done) + 1 :]
+                    yield from list(done)
+        finally:
+            threads.close()
+
+    def _compare_batch(
+        self, batch: Sequence[Sampled], mode: VerifyMode, done: list[tuple[int, Difference | None]], watch: Watch
+    ) -> None:
+        for one in batch:
+            self._operation.check_stop()
+            done.append(self._compare_entry(one, mode, watch))
 
     def _sample(self) -> Iterator[Sampled]:
         yield from self._job.read_files.items
@@ -63,21 +93,24 @@ class FileComparison:
         for path, entry in walk_tree(self._reader, root.child):
             yield Sampled(tuple(path.encode("utf-8", "surrogateescape").split(b"/")), entry)
 
-    def _compare_entry(self, one: Sampled, mode: VerifyMode) -> tuple[int, Difference | None]:
+    def _compare_entry(self, one: Sampled, mode: VerifyMode, watch: Watch) -> tuple[int, Difference | None]:
         """How many bytes were compared, and what is wrong."""
         entry = one.entry
         if entry.state is not EntryState.WHOLE or entry.type is not EntryType.FILE or entry.content is None:
             return 0, None  # what is fresh may have changed since, and its times would not say so
         try:
-            folder, found = self._job.source.look(one.names)
+            with watch.asking():
+                folder, found = self._job.source.look(one.names)
         except (SourceMissing, SourceUnreadable):
             return 0, None
         try:
             if _changed(found.metadata, entry.metadata):
                 return 0, None
-            with closing(self._job.source.open(folder, found)) as file:
+            with watch.asking():
+                opened = self._job.source.open(folder, found)
+            with closing(opened) as file:
                 image = file.image()
-                length, reason = self._compare_content(image, entry.content, mode)
+                length, reason = self._compare_content(image, entry.content, mode, watch)
                 if not reason or file.changed() or _changed(file.found.metadata, entry.metadata):
                     return length, None
         except (SourceMissing, SourceUnreadable):
@@ -88,22 +121,24 @@ class FileComparison:
         shown = f"{self._job.path}/{path}" if self._job.path else path
         return length, Difference(shown, 0, entry.size, reason)
 
-    def _compare_content(self, image: ImageSource, content: Content, mode: VerifyMode) -> tuple[int, str]:
+    def _compare_content(self, image: ImageSource, content: Content, mode: VerifyMode, watch: Watch) -> tuple[int, str]:
         parts = list(iter_parts(self._reader, content))
         if mode is VerifyMode.SAMPLE and len(parts) > PARTS:
             parts = random.SystemRandom().sample(parts, PARTS)
         compared = 0
         for part in parts:
             self._operation.check_stop()
-            reason = self._difference(image, part)
+            reason = self._difference(image, part, watch)
             compared += part.length
             if reason:
                 return compared, reason
         return compared, ""
 
-    def _difference(self, image: ImageSource, part: ContentPart) -> str:
+    def _difference(self, image: ImageSource, part: ContentPart, watch: Watch) -> str:
         buffer = memoryview(bytearray(part.length))
-        if image.read_into(part.offset, buffer) != part.length:
+        with watch.asking():
+            got = image.read_into(part.offset, buffer)
+        if got != part.length:
             return "the source is shorter than what is stored"
         if part.chunk is None:
             return "zeros are stored where the source has data" if not ZEROS.startswith(buffer) else ""
