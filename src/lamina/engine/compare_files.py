@@ -15,6 +15,7 @@ from lamina.engine.trees import Sampled, TreeJob
 from lamina.engine.watched import NotAnswering, Watch, WatchedThreads
 from lamina.errors import Damaged, SourceMissing, SourceUnreadable
 from lamina.model.entries import Content, Entry, EntryState, EntryType, Metadata
+from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role
 from lamina.repository.contents import ContentPart, cut_part, iter_parts
@@ -39,6 +40,7 @@ class FileComparison:
         self._reads_content = repository.role is Role.OWNER
         self._job = job
         self._deadline_s = deadline_s
+        self._last: tuple[ChunkId, bytes] | None = None
         self._operation = operation
 
     def compare(self, root: Entry, mode: VerifyMode) -> Coverage:
@@ -144,13 +146,19 @@ class FileComparison:
             return "zeros are stored where the source has data" if not ZEROS.startswith(buffer) else ""
         try:
             if self._reads_content:
-                same = bytes(cut_part(part, self._reader.get_data(part.chunk))) == buffer.tobytes()
+                same = bytes(cut_part(part, self._chunk(part.chunk))) == buffer.tobytes()
             else:
                 self._reader.check_stored(part.chunk)
                 same = not part.whole or self._namer.data_id(buffer) == part.chunk
         except Damaged as error:
             return error.message
         return "" if same else "the source has other content than what is stored"
+
+    def _chunk(self, chunk: ChunkId) -> bytes:
+        """The content of a chunk; files that lie in one bundle follow each other."""
+        if self._last is None or self._last[0] != chunk:
+            self._last = (chunk, self._reader.get_data(chunk))
+        return self._last[1]
 
 
 def _changed(now: Metadata, stored: Metadata) -> bool:
