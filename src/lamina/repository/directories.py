@@ -35,6 +35,8 @@ BUNDLED = (
     128 << 10
 )  # bytes; smaller files are bundled: above, a chunk of its own costs little and is found again elsewhere
 _MAX_USED = 0xFFFFFFFF
+# Named tuples made by their class take 0.5 µs more, which counts where one is made for each entry.
+_new_tuple = tuple.__new__
 _FIXED, _SLICED, _CUT = 1, 2, 3  # forms of a stream
 _TYPES = {int(type_): type_ for type_ in EntryType}
 _STATES = {int(state): state for state in EntryState}
@@ -244,15 +246,17 @@ def _decode_entry(record: EntryRecord, links: Sequence[Link]) -> Entry:
         totals = Totals(*record.totals) if record.totals is not None else None
     elif record.form or (type_ is EntryType.FILE and not unread):
         content = _decode_content(record, links)
-    return Entry(
-        record.name,
-        type_,
-        Metadata(
+    metadata = _new_tuple(
+        Metadata,
+        (
             record.mode, record.uid, record.gid, record.mtime_ns, record.ctime_ns, record.inode, record.links,
             record.device, record.birth_ns, record.flags, record.xattrs,
         ),
-        content, child, totals, record.target, record.special, state, record.error,
     )  # fmt: skip
+    fields = (
+        record.name, type_, metadata, content, child, totals, record.target, record.special, state, record.error
+    )  # fmt: skip
+    return _new_tuple(Entry, fields)
 
 
 def _decode_content(record: EntryRecord, links: Sequence[Link]) -> Content:
@@ -275,13 +279,17 @@ def _decode_sliced(record: EntryRecord, links: Sequence[Link]) -> SlicedContent:
     numbers = record.slices
     if len(numbers) % 3 or record.link != -1:
         raise ValueError("its slices are incomplete")
-    slices = tuple(
-        Slice(_target(numbers[at], BlobKind.DATA, links), numbers[at + 1], numbers[at + 2])
-        for at in range(0, len(numbers), 3)
-    )
-    if any(one.offset < 0 or one.length <= 0 for one in slices) or sum(one.length for one in slices) != record.size:
+    slices = []
+    size = 0
+    for at in range(0, len(numbers), 3):
+        link, offset, length = numbers[at : at + 3]
+        if offset < 0 or length <= 0:
+            raise ValueError("a slice is no range of a chunk")
+        slices.append(_new_tuple(Slice, (_target(link, BlobKind.DATA, links), offset, length)))
+        size += length
+    if size != record.size:
         raise ValueError("its slices do not make up its size")
-    return SlicedContent(record.size, slices)
+    return SlicedContent(size, tuple(slices))
 
 
 def _decode_cut(record: EntryRecord, links: Sequence[Link]) -> CutContent:
