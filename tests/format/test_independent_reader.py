@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lamina.engine.backup import BackupOptions, Input, backup
 from lamina.engine.verify import verify
+from lamina.model.entries import Entry, EntryType, SlicedContent, Totals
+from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
+from lamina.model.process import Process
 from lamina.model.secret import Secret
 from lamina.model.snapshots import Role
+from lamina.repository.directories import PartOf, encode_directory, encode_parts
+from lamina.repository.format import BlobKind
 from lamina.repository.repository import CreateOptions, Repository
+from lamina.repository.sessions import SnapshotFacts
+from lamina.repository.writer import ChunkWriter, EncodingOptions
 from lamina.sources.image import open_image
 from lamina.storage.backends.local import LocalStorage
-from tests.format.independent_reader import READER, read_alone, restore_alone, run_reader
+from tests.format.independent_reader import READER, TREES, read_alone, restore_alone, run_reader
 
 CHUNK = 64 << 10
 OWNER, WRITER = Secret(b"owner's"), Secret(b"writer's")
@@ -69,6 +77,7 @@ def sparse_image(place: Path, *, chunks: int, seed: int) -> tuple[Path, bytes]:
 
 def test_reader_is_under_300_lines():
     assert len(READER.read_text().splitlines()) < 300
+    assert len(TREES.read_text().splitlines()) < 100
 
 
 def test_a_stream_with_two_levels_of_nodes_comes_back(place: Path):
@@ -141,3 +150,74 @@ def test_an_unknown_feature_is_refused(place: Path):
     (copy / "lamina.json").write_text(text.replace('"features": 0', '"features": 8'))
     assert read_alone(copy, place / "passphrase").returncode != 0
     assert run_reader(place / "repository", place / "passphrase").count("\n") == 1
+
+
+def store_nodes(repository: Path, make: Callable[[ChunkWriter], ChunkId]) -> str:
+    """A snapshot of whatever directory nodes *make* stores; it returns the root."""
+    operation = Operation()
+    opened = Repository.open(LocalStorage(repository, create=False), OWNER, operation)
+    session = opened.begin(Process(), EncodingOptions(3, check=True), operation)
+    root = make(session.writer)
+    session.commit(SnapshotFacts(root, 0, 0, False, "nodes", "", "", (), frozenset(), None))
+    session.close()
+    opened.close()
+    return session.id.hex()
+
+
+def directory(writer: ChunkWriter, *entries: Entry) -> ChunkId:
+    return writer.put_node(BlobKind.DIRECTORY, encode_directory(entries))
+
+
+def link_and_directory(writer: ChunkWriter, place: Path) -> ChunkId:
+    """A directory whose two parts have one name: of a link that leads elsewhere, and of a directory with a file."""
+    inside = directory(writer, Entry(b"planted", EntryType.FILE, content=SlicedContent(0)))
+    link = directory(writer, Entry(b"x", EntryType.SYMLINK, target=bytes(place / "outside")))
+    folder = directory(writer, Entry(b"x", EntryType.DIRECTORY, child=inside))
+    parts = [PartOf(b"x", link, Totals(1)), PartOf(b"y", folder, Totals(2))]
+    return writer.put_node(BlobKind.DIRECTORY, encode_parts(parts))
+
+
+HOSTILE = {
+    "parent": lambda writer, _: directory(writer, Entry(b"..", EntryType.FILE, content=SlicedContent(0))),
+    "path": lambda writer, _: directory(writer, Entry(b"../planted", EntryType.FILE, content=SlicedContent(0))),
+    "absolute": lambda writer, place: directory(
+        writer, Entry(bytes(place / "outside/planted"), EntryType.FILE, content=SlicedContent(0))
+    ),
+    "link": link_and_directory,
+}
+
+
+@pytest.mark.parametrize("hostile", HOSTILE)
+def test_no_name_leads_out_of_what_is_restored(place: Path, hostile: str):
+    shutil.copytree(place / "repository", place / "copy")
+    (place / "outside").mkdir()
+    snapshot = store_nodes(place / "copy", lambda writer: HOSTILE[hostile](writer, place))
+    before = sorted(path.name for path in place.iterdir())
+    done = read_alone(place / "copy", place / "recovery-key", snapshot, "", place / "out", program=TREES)
+    assert done.returncode != 0
+    assert list((place / "outside").iterdir()) == []
+    assert sorted(path.name for path in place.iterdir() if path.name != "out") == before
+    assert list((place / "out").iterdir()) == []
+
+
+def test_a_tree_deeper_than_python_is_listed(place: Path):
+    def make(writer: ChunkWriter) -> ChunkId:
+        child = directory(writer, Entry(b"bottom", EntryType.FILE, content=SlicedContent(0)))
+        for depth in range(1, 1200):
+            child = directory(writer, Entry(b"d", EntryType.DIRECTORY, child=child, totals=Totals(depth)))
+        return child
+
+    lines = run_reader(
+        place / "repository", place / "recovery-key", store_nodes(place / "repository", make)
+    ).splitlines()
+    assert (len(lines), lines[-1]) == (1200, "d/" * 1199 + "bottom\tfile\t0\t")
+
+
+def test_a_directory_without_one_of_its_nodes_is_not_half_restored(place: Path):
+    def make(writer: ChunkWriter) -> ChunkId:
+        return directory(writer, Entry(b"lost", EntryType.DIRECTORY, child=ChunkId(b"\x33" * 32)))
+
+    shutil.copytree(place / "repository", place / "copy")
+    snapshot = store_nodes(place / "copy", make)
+    done = read_alone(place / "copy", place / "recovery-key", snapshot, "", place / "out", program=TREES)
+    assert (done.returncode != 0, "is nowhere" in done.stderr) == (True, True)
