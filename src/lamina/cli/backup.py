@@ -151,9 +151,9 @@ def run_backup(call: Call) -> int:
         ending.snapshot = report.snapshot.hex() if report.snapshot is not None else ""
         if report.partial:
             ending.outcome = Outcome.PARTIAL
+    _warn(call, report)
     document = backup_document(report, name=name, dry_run=options.dry_run)
     call.output.report("backup", document, [] if call.output.style.quiet else _lines(report, name))
-    _warn(call, report)
     if report.coverage.differences:
         return exit_codes.DISTRUSTED
     return exit_codes.PARTIAL if report.partial else exit_codes.DONE
