@@ -9,10 +9,10 @@ import pytest
 
 from lamina.engine.backup import BackupOptions, Input, VerifyMode, backup
 from lamina.model.snapshots import Trust
-from lamina.testing.moody_files import MoodyFiles
+from lamina.testing.moody_files import Hanging, MoodyFiles
 from lamina.testing.repositories import SmallRepository
 from lamina.testing.storages import Effect, Fault, FaultyStorage
-from tests.unit.engine.tree_backups import present, save, stored
+from tests.unit.engine.tree_backups import NOISE, present, save, stored
 
 
 def test_a_writers_backup_is_verified_without_reading_content_back(late: SmallRepository, tree: Path):
@@ -98,3 +98,31 @@ def test_a_file_that_changed_since_it_was_stored_is_no_difference(late: SmallRep
     report = backup(repository, [Input("tree", files)], BackupOptions("x", verify=VerifyMode.FULL), late.operation())
     repository.close()
     assert report.coverage.differences == ()
+
+
+def test_a_file_that_does_not_answer_when_it_is_compared_is_left_out(
+    late: SmallRepository, tree: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("lamina.engine.watched.WAIT_S", 0.01)
+    hanging = Hanging(late.clock)
+    files = MoodyFiles(tree)
+    real = files.look
+
+    def look(names):
+        if names[-1] == b"large":
+            hanging()
+        return real(names)
+
+    files.look = look
+    try:
+        report, _ = save(late, files)
+    finally:
+        hanging.release()
+    assert report.coverage.differences == ()
+    assert report.coverage.compared == report.statistics.size - len(NOISE)
+
+
+def test_a_fresh_file_is_left_out_of_the_comparison(small: SmallRepository, tree: Path):
+    """It may have changed since, and its times would not say so."""
+    report, _ = save(small, tree, verify=VerifyMode.SAMPLE)
+    assert (report.coverage.compared, report.coverage.differences) == (0, ())
