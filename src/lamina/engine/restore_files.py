@@ -309,7 +309,7 @@ class FileWriter:
             chunks = self._reader.get_many([part.chunk for part in parts if part.chunk is not None])
         if job.file is not None:
             return _write_parts(job.file, job.entry, parts, chunks)
-        file = self._target.new_file(job.folder, job.entry.name, replace=job.replace)
+        file = self._target.small_file(job.folder, job.entry, replace=job.replace)
         try:
             if isinstance(job.entry.content, FixedContent):
                 file.set_size(job.entry.content.size)

@@ -89,8 +89,13 @@ class Attributes:
         self._uid, self._gid = os.geteuid(), os.getegid()
         self.shortfalls = shortfalls
 
-    def apply(self, place: Place, wanted: Metadata, spot: Spot, *, is_link: bool = False) -> None:
-        """Set everything but the flags, of an object that we just made; the times last, as all else may change them."""
+    def apply(
+        self, place: Place, wanted: Metadata, spot: Spot, *, is_link: bool = False, is_mode_last: bool = False
+    ) -> None:
+        """Set everything but the flags, of an object that we just made; the times last, as all else may change them.
+
+        With *is_mode_last* the permissions come behind them, for an object without extended attributes.
+        """
         if wanted.is_implied:
             return
         folder = spot.folder.parent if not spot.name else spot.folder
@@ -101,11 +106,8 @@ class Attributes:
         is_owned = folder is not None and folder.gid == self._gid and (self._uid, self._gid) == self._owner(wanted)
         if not is_owned and not self._chown(place, wanted, spot):
             mode &= ~_SET_IDS  # it would run as somebody else than it did
-        if not is_link:
-            try:
-                os.chmod(place, mode)
-            except OSError as error:
-                self.shortfalls.add(Kind.MODE, spot, error)
+        if not is_link and not is_mode_last:
+            self._chmod(place, mode, spot)
         for name, value in wanted.xattrs:
             with self.shortfalls.noting(Kind.XATTR, spot, _named(name)):
                 os.setxattr(place, name, self._owners.xattr(name, value))
@@ -113,6 +115,14 @@ class Attributes:
             os.utime(place, ns=(wanted.mtime_ns, wanted.mtime_ns))
         except OSError as error:
             self.shortfalls.add(Kind.TIMES, spot, error)
+        if is_mode_last:
+            self._chmod(place, mode, spot)
+
+    def _chmod(self, place: Place, mode: int, spot: Spot) -> None:
+        try:
+            os.chmod(place, mode)
+        except OSError as error:
+            self.shortfalls.add(Kind.MODE, spot, error)
 
     def correct(self, place: Place, wanted: Metadata, spot: Spot, status: os.stat_result) -> bool:
         """Set what differs, but for the flags, of an object whose *status* is known; whether anything did."""

@@ -17,7 +17,7 @@ from lamina.model.entries import Entry, EntryType, Metadata
 from lamina.targets.attributes import LOCKING, Attributes, Shortfalls, has_flags, read_flags, unlock
 from lamina.targets.faults import target_fault
 from lamina.targets.folders import Spot, TargetFolder, check_name, make_writable, open_folder
-from lamina.targets.new_files import TEMPORARY, FileMaker, NewFile, publish_name, temporary_name
+from lamina.targets.new_files import TEMPORARY, FileMaker, NewFile, is_unfinished, publish_name, temporary_name
 from lamina.targets.owners import Owners
 from lamina.targets.removal import remove
 
@@ -53,6 +53,7 @@ class DirectoryTarget:
     def __init__(self, path: str, owners: Owners, *, dry_run: bool = False) -> None:
         """Open or make the directory the user named, which may lie behind links. Raises: TargetUnwritable."""
         self.name = path
+        self._is_dry_run = dry_run
         self.shortfalls = Shortfalls()
         self.attributes = Attributes(owners, self.shortfalls)
         self._files = FileMaker(self.attributes)
@@ -69,9 +70,14 @@ class DirectoryTarget:
         if folder.fresh or folder.is_absent:
             return None
         try:
-            return os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
+            status = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
         except FileNotFoundError:
             return None
+        if not is_unfinished(status):
+            return status
+        if not self._is_dry_run:
+            os.unlink(name, dir_fd=folder.fd)
+        return None
 
     def is_right(self, folder: TargetFolder, entry: Entry, status: os.stat_result) -> bool:
         """Whether what is there is what the entry says, as far as it shows from outside. Raises: OSError."""
@@ -127,6 +133,13 @@ class DirectoryTarget:
             self.attributes.correct(folder.fd, metadata, spot, os.fstat(folder.fd))
         if metadata.flags or folder.hands_down or not folder.fresh:
             self.attributes.set_flags(folder.fd, metadata, spot)
+
+    def small_file(self, folder: TargetFolder, entry: Entry, *, replace: bool) -> NewFile:
+        """A file for content that is written in one go, and then published. Raises: OSError."""
+        check_name(entry.name)
+        if not replace and not entry.metadata.is_implied and not entry.metadata.xattrs and not folder.inherits:
+            return self._files.open_direct(folder, entry.name)
+        return self._files.open(folder, entry.name, replace=replace)
 
     def new_file(self, folder: TargetFolder, name: bytes, *, replace: bool, key: str = "") -> NewFile:
         """A file that is *name* once it is published; with a *key* of its content, one that can be resumed. Raises: OSError."""

@@ -16,6 +16,8 @@ from lamina.targets.folders import Spot, TargetFolder
 
 # Names of files that are not whole; only an interrupted restore leaves some, and the next one removes them.
 TEMPORARY = re.compile(rb"\.lamina-[0-9a-f]{32}")
+# Permissions of a small file until it is whole: sticky, and only written to by its owner. No finished file has them.
+UNFINISHED = 0o1200
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
 _BLOCK = 4096  # bytes: of zeros at such a place, a hole is made
@@ -34,6 +36,7 @@ class Naming(NamedTuple):
     temporary: bytes | None = None  # the name it has until then
     is_lasting: bool = False  # it stays if it is given up, to be resumed
     is_resumed: bool = False  # an earlier restore began it
+    is_direct: bool = False  # it has it from the beginning, and UNFINISHED permissions until it is whole
 
 
 class FileMaker:
@@ -56,6 +59,11 @@ class FileMaker:
         temporary = temporary_name()
         fd = os.open(temporary, _NEW, 0o600, dir_fd=folder.fd)
         return NewFile(self._attributes, folder, fd, Naming(name, replace, temporary))
+
+    def open_direct(self, folder: TargetFolder, name: bytes) -> NewFile:
+        """A small new file that is *name* at once: half the work for the file system. Raises: FileExistsError, OSError."""
+        fd = os.open(name, _NEW, UNFINISHED, dir_fd=folder.fd)
+        return NewFile(self._attributes, folder, fd, Naming(name, replace=False, temporary=name, is_direct=True))
 
     def resume(self, folder: TargetFolder, name: bytes, key: str, *, replace: bool) -> NewFile:
         """The same for a large file; it goes on where an interrupted restore of what *key* names was."""
@@ -87,8 +95,13 @@ def _is_ours(fd: int) -> bool:
     )
 
 
+def is_unfinished(status: os.stat_result) -> bool:
+    """Whether a file is what an interrupted restore of this user left of a small file."""
+    return status.st_mode == stat.S_IFREG | UNFINISHED and status.st_uid == os.geteuid() and status.st_nlink == 1
+
+
 class NewFile:
-    """A file that is being written: it has no name yet, or a temporary one."""
+    """A file that is being written: it has no name yet, a temporary one, or permissions that say so."""
 
     __slots__ = ("_attributes", "_fd", "_naming", "folder")
 
@@ -149,7 +162,7 @@ class NewFile:
         Raises: FileExistsError if the name was taken meanwhile and must not be replaced; OSError.
         """
         spot = Spot(self.folder, self._naming.name)
-        self._attributes.apply(self._fd, metadata, spot)
+        self._attributes.apply(self._fd, metadata, spot, is_mode_last=self._naming.is_direct)
         self._take_name()
         if metadata.flags or (self.folder.hands_down and not metadata.is_implied):
             self._attributes.set_flags(self._fd, metadata, spot)
@@ -160,7 +173,9 @@ class NewFile:
 
     def _take_name(self) -> None:
         name, replace, temporary, *_ = self._naming
-        if temporary is None:
+        if self._naming.is_direct:
+            self._naming = self._naming._replace(temporary=None)
+        elif temporary is None:
             source = b"/proc/self/fd/%d" % self._fd
             os.link(source, name, dst_dir_fd=self.folder.fd, follow_symlinks=True)
         else:

@@ -71,6 +71,46 @@ def test_a_name_that_was_taken_meanwhile_is_not_overwritten(target: DirectoryTar
     assert [(one.name, one.read_bytes()) for one in out.iterdir()] == [("f", b"theirs")]
 
 
+def test_a_small_file_that_was_cut_off_counts_as_missing(target: DirectoryTarget, out: Path):
+    entry = Entry(b"f", EntryType.FILE, known(0o4755))
+    file = target.small_file(target.top, entry, replace=False)
+    file.write(0, b"half")
+    file._fd = -1  # as if the program had been killed
+    file.close()
+    assert [path.name for path in out.iterdir()] == ["f"]
+    target.top.fresh = False
+    assert target.look(target.top, b"f") is None
+    file = target.small_file(target.top, entry, replace=False)
+    file.write(0, b"whole")
+    file.publish(entry.metadata)
+    file.close()
+    status = target.look(target.top, b"f")
+    assert status is not None
+    assert (stat.S_IMODE(status.st_mode), status.st_mtime_ns) == (0o4755, entry.metadata.mtime_ns)
+    assert (out / "f").read_bytes() == b"whole"
+
+
+@pytest.mark.parametrize("difference", ["mode", "names", "kind"])
+def test_what_only_looks_like_a_file_cut_off_stays(target: DirectoryTarget, out: Path, difference: str):
+    path = out / "f"
+    if difference == "kind":
+        os.mkfifo(path)
+    else:
+        path.write_bytes(b"mine")
+    path.chmod(0o1600 if difference == "mode" else 0o1200)
+    if difference == "names":
+        (out / "g").hardlink_to(path)
+    target.top.fresh = False
+    assert target.look(target.top, b"f") is not None
+
+
+def test_a_small_file_takes_no_name_that_is_taken(target: DirectoryTarget, out: Path):
+    (out / "f").write_bytes(b"mine")
+    with pytest.raises(FileExistsError):
+        target.small_file(target.top, Entry(b"f", EntryType.FILE, known()), replace=False)
+    assert (out / "f").read_bytes() == b"mine"
+
+
 def test_a_file_is_replaced_in_one_step(target: DirectoryTarget, out: Path):
     (out / "f").write_bytes(b"old")
     before = (out / "f").stat().st_ino
