@@ -73,8 +73,9 @@ class FileComparison:
                         threads.result(watched)
                         left = []
                     except NotAnswering:
+                        done = list(done)  # its thread was left behind, and might still go on
                         left = left[len(done) + 1 :]
-                    yield from list(done)
+                    yield from done
         finally:
             threads.close()
 
