@@ -32,13 +32,13 @@ def restore(repository: Repository, root: bytes, wanted: bytes, out: bytes) -> N
         elif entry.type not in {FILE, SYMLINK} or (entry.type == FILE and not entry.form):
             print(f"{path!r} is left out ({TYPES[entry.type]})", file=sys.stderr)
             continue
-        elif entry.names > 1 and entry.inode and (entry.type, entry.device, entry.inode) in first_names:
-            os.link(first_names[entry.type, entry.device, entry.inode], target, follow_symlinks=False)
+        elif entry.names > 1 and entry.inode and identity(entry) in first_names:
+            os.link(first_names[identity(entry)], target, follow_symlinks=False)
         elif entry.type == SYMLINK:
             os.symlink(entry.target, target)
         else:
             repository.restore(entry, target)
-        first_names.setdefault((entry.type, entry.device, entry.inode), target)
+        first_names.setdefault(identity(entry), target)
         made.append((target, entry))
     need(made or not wanted, "the snapshot has nothing at that path that could be restored")
     for target, entry in reversed(made):  # what is in a directory before the directory, whose time it would change
@@ -46,6 +46,10 @@ def restore(repository: Repository, root: bytes, wanted: bytes, out: bytes) -> N
             os.utime(target, ns=(entry.mtime, entry.mtime), follow_symlinks=False)
             if entry.type != SYMLINK:
                 os.chmod(target, entry.mode & 0o777)  # no set-id bits: they were meant for another owner
+
+
+def identity(entry: Any) -> tuple[int, ...]:  # §7.4
+    return entry.type, entry.device, entry.inode, entry.ctime
 
 
 def main(folder: str, key_file: str, snapshot: str, path: str, out: str) -> None:

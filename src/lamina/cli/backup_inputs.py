@@ -125,7 +125,7 @@ class _Opener:
             tree = LocalFiles(os.fsencode(text), self._selection, devices=self._devices)
             self._stack.callback(tree.close)
             return Input(stored, tree, above=above)
-        image = open_image(text)
+        image = open_image(text, self._devices)
         self._stack.callback(image.close)
         return Input(stored, image, _hints(self._arguments.hints, image.size), above)
 

@@ -28,14 +28,14 @@ class Names:
         self._writer = writer
         self._record = record
         self._operation = operation
-        self._firsts: dict[tuple[int, int, EntryType], FirstJob] = {}
+        self._firsts: dict[tuple[tuple[int, int, int], EntryType], FirstJob] = {}
         self._late: list[tuple[TargetFolder, bytes, Metadata]] = []  # flags that forbid further names
 
     def find_first(self, entry: Entry) -> FirstJob | None:
         """The first name of an object with several, if this is another."""
         if entry.metadata.links < 2:
             return None
-        key = (entry.metadata.device, entry.metadata.inode, entry.type)
+        key = (entry.metadata.identity, entry.type)
         first = self._firsts.get(key)
         if first is not None:
             first.left -= 1
@@ -50,7 +50,7 @@ class Names:
         data = entry.metadata
         if data.links > 1 and data.inode:
             first = FirstJob(directory.folder, entry.name, data.links - 1, identity, job)
-            self._firsts[data.device, data.inode, entry.type] = first
+            self._firsts[data.identity, entry.type] = first
 
     def link(self, link: LinkJob) -> None:
         """Make one more name; of what cannot have one, another object."""

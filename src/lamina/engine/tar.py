@@ -54,7 +54,7 @@ class TarPacker:
         self._pending = bytearray()  # small things, to be written together
         self._written = 0
         self._flagged = 0
-        self._linked: dict[tuple[int, int], _Linked] = {}
+        self._linked: dict[tuple[int, int, int], _Linked] = {}
         self._sparse = 0
 
     def pack(self, name: bytes, entry: Entry) -> Iterator[tuple[bytes, ContentPart | None]]:
@@ -136,7 +136,7 @@ class TarPacker:
         data = entry.metadata
         if data.links < 2 or entry.is_directory:
             return None
-        key = data.device, data.inode
+        key = data.identity
         known = self._linked.get(key)
         if known is None:
             self._linked[key] = _Linked(name, entry.content, data.links - 1)

@@ -347,8 +347,8 @@ class _Run:
 
     def _resolve_twin(self, slot: _Pending, first: _Pending) -> None:
         """The entry of another name of a file that was read, unless something else was read under the first name."""
-        entry, data = first.entry, slot.found.metadata
-        if isinstance(entry, Entry) and (entry.metadata.device, entry.metadata.inode) == (data.device, data.inode):
+        entry = first.entry
+        if isinstance(entry, Entry) and entry.metadata.identity == slot.found.metadata.identity:
             self._resolve(slot, entry._replace(name=slot.found.name))
             return
         try:

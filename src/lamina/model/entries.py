@@ -87,6 +87,11 @@ class Metadata(NamedTuple):
     xattrs: tuple[tuple[bytes, bytes], ...] = ()  # name and value, sorted; POSIX ACLs are among them
 
     @property
+    def identity(self) -> tuple[int, int, int]:
+        """Equal for all names of one object, if it has several; the time tells an inode that was used again."""
+        return self.device, self.inode, self.ctime_ns
+
+    @property
     def is_implied(self) -> bool:
         """Whether nothing is known: of a directory that only leads to what was saved."""
         return not (self.mode or self.mtime_ns or self.ctime_ns or self.inode)

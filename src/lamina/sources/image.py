@@ -21,8 +21,8 @@ _KINDS = (
 )
 
 
-def open_image(path: str) -> ImageSource:
-    """Open the image file or block device at *path* for reading.
+def open_image(path: str, devices: dict[int, int] | None = None) -> ImageSource:
+    """Open the image file or block device at *path* for reading. *devices* numbers file systems, as of `LocalFiles`.
 
     Raises: SourceMissing, SourceUnreadable.
     """
@@ -36,7 +36,7 @@ def open_image(path: str) -> ImageSource:
     except OSError as error:
         raise SourceUnreadable(f"cannot open {path}: {_text(error)}", hint=_hint_for(error)) from error
     try:
-        return FileImage(path, fd)
+        return FileImage(path, fd, devices)
     except BaseException:
         os.close(fd)
         raise
@@ -45,7 +45,7 @@ def open_image(path: str) -> ImageSource:
 class FileImage:
     """A regular file or a block device as an `ImageSource`."""
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, devices: dict[int, int] | None = None) -> None:
         """Take over *fd*, open for reading. Raises: SourceUnreadable."""
         self.name = path
         self._fd = fd
@@ -54,7 +54,7 @@ class FileImage:
             self._opened = os.fstat(fd)
             self.size = os.lseek(fd, 0, os.SEEK_END)  # `st_size` of a block device is 0
             self.stable = stat.S_ISREG(self._opened.st_mode)
-            self.metadata = _metadata(fd, self._opened)
+            self.metadata = _metadata(fd, self._opened, {} if devices is None else devices)
         except OSError as error:
             raise SourceUnreadable(f"cannot find size and attributes of {path}: {_text(error)}") from error
 
@@ -123,10 +123,10 @@ class FileImage:
             self._fd = -1
 
 
-def _metadata(fd: int, status: os.stat_result) -> Metadata:
+def _metadata(fd: int, status: os.stat_result, devices: dict[int, int]) -> Metadata:
     """All of a regular file's; of a device, only what is its own and not its node's. Raises: OSError."""
     if stat.S_ISREG(status.st_mode):
-        return complete(found_of(b"", status, {}).metadata, fd)
+        return complete(found_of(b"", status, devices).metadata, fd)
     return Metadata(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid, status.st_mtime_ns)
 
 
