@@ -14,7 +14,6 @@ from lamina.repository.chunks import ChunkReader
 from lamina.repository.cut_streams import decode_cut_node
 from lamina.repository.directories import (
     DirectoryNode,
-    EntryRecord,
     PartOf,
     decode_directory,
     decode_links,
@@ -232,18 +231,19 @@ def read_directory(reader: ChunkReader, chunk: ChunkId) -> Iterator[Entry]:
 
 def directory_nodes(reader: ChunkReader, chunk: ChunkId) -> Iterator[DirectoryNode]:
     """The nodes that hold the entries of a directory, in order. Raises: Damaged, ChunkMissing, NotPermitted."""
-    last: EntryRecord | None = None
-    todo = [chunk]
+    last = b""
+    todo: list[tuple[ChunkId, bytes | None]] = [(chunk, None)]
     while todo:
-        node = get_directory_node(reader, todo.pop())
+        part, first = todo.pop()
+        node = get_directory_node(reader, part)
+        names = [record.name for record in (node.records[0], node.records[-1])] if node.records else [b"", b""]
+        if (first is not None and names[0] != first) or (node.records and not node.has_parts and last >= names[0]):
+            raise Damaged(f"metadata chunk {part.hex()} is a part of a directory in the wrong place")
         if node.has_parts:
-            todo += [node.part(number) for number in reversed(range(len(node.records)))]
-            continue
-        if node.records:
-            if last is not None and last.name >= node.records[0].name:
-                raise Damaged(f"metadata chunk {node.id.hex()} is a part of a directory in the wrong place")
-            last = node.records[-1]
-        yield node
+            todo += [(node.part(at), node.records[at].name) for at in reversed(range(len(node.records)))]
+        else:
+            last = names[1] or last
+            yield node
 
 
 def get_directory_node(reader: ChunkReader, chunk: ChunkId) -> DirectoryNode:
