@@ -12,7 +12,7 @@ from lamina import __version__, wiring
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Parser, Verbs, typed
 from lamina.cli.backup_inputs import add_selecting, check_sources, opened_inputs, stored_paths
-from lamina.errors import UsageError
+from lamina.errors import HookFailed, UsageError
 from lamina.model.entries import EntryState
 from lamina.model.paths import check_name, check_tag, default_name
 from lamina.model.quantities import format_duration, format_size, parse_expiry, parse_rate, parse_size, parse_timeout
@@ -128,7 +128,6 @@ def parse_compare(text: str) -> frozenset[Compare] | None:
 
 
 def run_backup(call: Call) -> int:
-    from lamina.cli.documents import backup_document
     from lamina.engine.backup import backup
     from lamina.engine.hooks import Outcome, hooked
 
@@ -137,26 +136,37 @@ def run_backup(call: Call) -> int:
     paths = stored_paths(arguments, cwd)
     name = check_name(default_name(paths, wiring.host_name()) if arguments.name is None else arguments.name)
     hooks = _hooks(call)
-    with ExitStack() as stack:
-        inputs = None
-        if not arguments.pre:  # then a typing error costs no passphrase
-            inputs = stack.enter_context(opened_inputs(arguments, cwd, call.stop))
-        repository, operation = stack.enter_context(call.repository())
-        ending = stack.enter_context(hooked(hooks, name, wiring.environment(), operation))
-        if inputs is None:
-            inputs = stack.enter_context(opened_inputs(arguments, cwd, call.stop))
-        options = _options(call, name, repository, operation)
-        call.output.event("start", verb="backup", name=name, paths=paths)
-        report = backup(repository, inputs, options, operation)
-        ending.snapshot = report.snapshot.hex() if report.snapshot is not None else ""
-        if report.partial:
-            ending.outcome = Outcome.PARTIAL
-    _warn(call, report)
-    document = backup_document(report, name=name, dry_run=options.dry_run)
-    call.output.report("backup", document, [] if call.output.style.quiet else _lines(report, name))
+    report = None
+    try:
+        with ExitStack() as stack:
+            inputs = None
+            if not arguments.pre:  # then a typing error costs no passphrase
+                inputs = stack.enter_context(opened_inputs(arguments, cwd, call.stop))
+            repository, operation = stack.enter_context(call.repository())
+            ending = stack.enter_context(hooked(hooks, name, wiring.environment(), operation))
+            if inputs is None:
+                inputs = stack.enter_context(opened_inputs(arguments, cwd, call.stop))
+            call.output.event("start", verb="backup", name=name, paths=paths)
+            report = backup(repository, inputs, _options(call, name, repository, operation), operation)
+            ending.snapshot = report.snapshot.hex() if report.snapshot is not None else ""
+            if report.partial:
+                ending.outcome = Outcome.PARTIAL
+    except HookFailed:
+        if report is not None:  # the snapshot was made, whatever became of a command afterwards
+            _show(call, report, name)
+        raise
+    _show(call, report, name)
     if report.coverage.differences:
         return exit_codes.DISTRUSTED
     return exit_codes.PARTIAL if report.partial else exit_codes.DONE
+
+
+def _show(call: Call, report: BackupReport, name: str) -> None:
+    from lamina.cli.documents import backup_document
+
+    _warn(call, report)
+    document = backup_document(report, name=name, dry_run=call.arguments.dry_run)
+    call.output.report("backup", document, [] if call.output.style.quiet else _lines(report, name))
 
 
 def _hooks(call: Call) -> list[Hook]:
