@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -75,6 +76,12 @@ def tune_memory() -> None:
         return
     mallopt(_M_MMAP_THRESHOLD, 64 << 20)
     mallopt(_M_TRIM_THRESHOLD, 256 << 20)
+
+
+def tune_collector() -> None:
+    """Look for cycles of garbage seldom: a tree's entries are many and have none, and looking costs a tenth of the time."""
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def raise_file_limit() -> None:
@@ -159,12 +166,22 @@ def _parsed_address(settings: Settings) -> StorageAddress:
     return parse_address(settings.address, settings.environment)
 
 
+def own_paths(settings: Settings) -> list[str]:
+    """What lies on this machine and a restore must never remove: the repository, its cache and its passphrase."""
+    from lamina.settings import settings_path
+
+    path = _parsed_address(settings).options.get("path")
+    paths = (path, settings.cache_dir, settings.passphrase.file, settings_path(settings.environment))
+    return [os.fspath(one) for one in paths if one is not None]
+
+
 @contextmanager
 def open_repository(settings: Settings, passphrase: Secret, operation: Operation) -> Iterator[Repository]:
     """The repository the settings name, opened, and closed at the end of the block."""
     from lamina.repository.repository import Repository
 
     tune_memory()
+    tune_collector()
     raise_file_limit()
     try:
         storage = open_storage(settings, operation)

@@ -44,7 +44,7 @@ _STATES = {int(state): state for state in EntryState}
 Link = tuple[BlobKind, ChunkId]
 
 
-class EntryRecord(msgspec.Struct, array_like=True, frozen=True):
+class EntryRecord(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """One entry as it is stored; the fields after `position` came with file trees."""
 
     name: bytes
