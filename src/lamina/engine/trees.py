@@ -372,7 +372,8 @@ class _Run:
         if entry is None:
             counts.vanished += 1
         else:
-            entry = self._kept(slot, entry)
+            if entry.is_flawed:
+                entry = self._kept(slot, entry)
             counts.changed += slot.known is not None
             counts.new += slot.known is None
             if counts.changed + counts.new == self._job.read_files.next and slot.above is not None:

@@ -56,16 +56,13 @@ class EntryType(IntEnum):
 
 
 class EntryState(IntEnum):
-    """How much an entry can be relied on; numbers are the format's."""
+    """How much an entry can be relied on; numbers are the format's. From CHANGED on it is flawed."""
 
     WHOLE = 0
     FRESH = 1  # whole, but modified so shortly before that its times may not show the next change: read again next time
     CHANGED = 2  # it changed while it was read, again and again: its content may be of several moments
     UNREAD = 3  # it could not be read, and nothing older is known
     KEPT = 4  # it could not be read: what an earlier snapshot has of it stands here
-
-
-FLAWED = frozenset({EntryState.CHANGED, EntryState.UNREAD, EntryState.KEPT})
 
 
 # Entries are named tuples, not dataclasses: a backup makes millions, and these are made four times as fast.
@@ -137,7 +134,7 @@ class Totals(NamedTuple):
 
     entries: int = 0
     size: int = 0  # bytes of all contents; a file with several names counts once for each
-    flawed: int = 0  # entries whose state is in FLAWED
+    flawed: int = 0  # entries that are flawed
 
 
 class Entry(NamedTuple):
@@ -170,7 +167,7 @@ class Entry(NamedTuple):
 
     @property
     def is_flawed(self) -> bool:
-        return self.state in FLAWED
+        return self.state >= EntryState.CHANGED
 
 
 def data_positions(extents: Iterable[Extent], chunk_size: int) -> Iterator[int]:

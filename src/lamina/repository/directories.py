@@ -37,6 +37,7 @@ BUNDLED = (
 _MAX_USED = 0xFFFFFFFF
 # Named tuples made by their class take 0.5 µs more, which counts where one is made for each entry.
 _new_tuple = tuple.__new__
+_DATA = int(BlobKind.DATA)  # plain: hashing a member of an enumeration runs Python code
 _FIXED, _SLICED, _CUT = 1, 2, 3  # forms of a stream
 _TYPES = {int(type_): type_ for type_ in EntryType}
 _STATES = {int(state): state for state in EntryState}
@@ -172,10 +173,10 @@ class _Links:
     """The links of a node under construction; each chunk once, with the bytes of it that are used."""
 
     def __init__(self) -> None:
-        self._ordinals: dict[Link, int] = {}
+        self._ordinals: dict[tuple[int, ChunkId], int] = {}
         self._used: list[int] = []
 
-    def add(self, kind: BlobKind, chunk: ChunkId, used: int) -> int:
+    def add(self, kind: int, chunk: ChunkId, used: int) -> int:
         """The ordinal of a link; *used* bytes are added to what others use, 0 means all."""
         ordinal = self._ordinals.setdefault((kind, chunk), len(self._used))
         if ordinal == len(self._used):
@@ -221,7 +222,7 @@ def _encode_content(entry: Entry, links: _Links) -> tuple[int, int, int, int, in
         slices: list[int] = []
         is_bundled = content.size <= BUNDLED
         for chunk, offset, length in content.slices:
-            slices += (links.add(BlobKind.DATA, chunk, length if is_bundled else 0), offset, length)
+            slices += (links.add(_DATA, chunk, length if is_bundled else 0), offset, length)
         return -1, _SLICED, content.size, 0, 0, tuple(slices)
     if isinstance(content, CutContent):
         return links.add(BlobKind.CUT_NODE, content.id, 0), _CUT, content.size, 0, 0, ()

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 
 from lamina.errors import Damaged, EntryMissing
-from lamina.model.entries import FLAWED, Entry, EntryType, Metadata, Totals
+from lamina.model.entries import Entry, EntryState, EntryType, Metadata, Totals
 from lamina.model.ids import ChunkId
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.cut_streams import decode_cut_node
@@ -43,7 +43,8 @@ class DirectoryWriter:
     def add(self, entry: Entry) -> None:
         """Take the next entry."""
         self._items.append(entry)
-        self._count(entry.totals, entry.size, is_flawed=entry.is_flawed)
+        content = entry.content
+        self._count(entry.totals, 0 if content is None else content.size, is_flawed=entry.state >= EntryState.CHANGED)
         if entry.target or entry.metadata.xattrs:
             self._extra += len(entry.target) + sum(len(value) for _, value in entry.metadata.xattrs)
         self._cut_if(entry.name)
@@ -52,7 +53,7 @@ class DirectoryWriter:
         """Take the next entry as it stands in another tree, whose chunks are certain to stay."""
         record = node.records[number]
         self._items.append((node, number))
-        self._count(record.totals, record.size, is_flawed=record.state in FLAWED)
+        self._count(record.totals, record.size, is_flawed=record.state >= EntryState.CHANGED)
         if record.target or record.xattrs:
             self._extra += len(record.target) + sum(len(value) for _, value in record.xattrs)
         self._cut_if(record.name)
