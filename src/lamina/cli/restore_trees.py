@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lamina import wiring
 from lamina.cli import exit_codes
 from lamina.cli.documents import tree_restore_document
 from lamina.engine.restore_plan import Action, Overwrite, RestoreOptions, TreePlan, plan_tree
@@ -45,7 +46,7 @@ def restore_tree_of(call: Call, world: tuple[Repository, Operation], snapshot: S
     plan = plan_tree(repository.reader(), snapshot, paths)
     output.event("start", verb="restore", snapshot=snapshot.id.hex(), size=plan.size)
     owners = Owners({}, {}) if arguments.numeric_ids else Owners(snapshot.users, snapshot.groups)
-    target = DirectoryTarget(arguments.target, owners, dry_run=arguments.dry_run)
+    target = DirectoryTarget(arguments.target, owners, dry_run=arguments.dry_run, kept=wiring.own_paths(call.settings))
     try:
         report = restore_tree(repository, plan, target, options, operation)
     finally:

@@ -14,7 +14,7 @@ from lamina.targets.folders import Spot, TargetFolder
 class OpenDirectory:
     """A directory that is being restored; finished once the walk has left it and all in it is done."""
 
-    __slots__ = ("folder", "metadata", "names", "parent", "removes", "unfinished")
+    __slots__ = ("folder", "is_sure", "metadata", "names", "parent", "removes", "unfinished")
 
     def __init__(self, folder: TargetFolder, metadata: Metadata | None, parent: OpenDirectory | None) -> None:
         """*metadata* is what it gets in the end; None: it stays as it is."""
@@ -24,7 +24,9 @@ class OpenDirectory:
         self.unfinished = 1  # what is still to be done in it; the walk is one
         self.names: set[bytes] | None = None  # what the snapshot has in it, where others are to be found in the end
         self.removes = False  # what the snapshot does not have
+        self.is_sure = True  # that what the snapshot does not have was not there, and is ours to remove
         if parent is not None:
+            self.is_sure = parent.is_sure
             parent.unfinished += 1
 
     def begin(self) -> None:
@@ -48,6 +50,7 @@ class Directories:
         touches_top = target.top.fresh or target.was_empty or options.overwrite.replaces
         top = OpenDirectory(target.top, plan.top.metadata if touches_top else None, None)
         target.top.hold()
+        top.is_sure = plan.is_sure
         self._watch(top, whole=plan.patterns is None)
         self._stack = [top]
 
@@ -71,6 +74,7 @@ class Directories:
         if folder is None:
             return False
         directory = OpenDirectory(folder, entry.metadata if step.whole or folder.fresh else None, above)
+        directory.is_sure &= not entry.is_flawed
         self._watch(directory, whole=step.whole)
         folder.park_above()
         self._stack.append(directory)
@@ -98,8 +102,9 @@ class Directories:
         """Look in the end for what does not belong into a directory."""
         if not directory.folder.fresh:
             directory.names = set()
-            same_file_system = directory.folder.identity[0] == self._target.top.identity[0]
-            directory.removes = self._options.delete and whole and same_file_system
+            if self._options.delete:
+                directory.is_sure = directory.is_sure and self._target.may_empty(directory.folder)
+                directory.removes = whole and directory.is_sure
 
     def expect(self, entry: Entry) -> None:
         """The entry is in the directory that the walk is in: what has its name is not removed."""
@@ -163,4 +168,5 @@ class Directories:
                 self._record.tell(Action.DELETED, Spot(folder, name))
                 self._record.report.deleted += 1
             if not dry_run and not self._target.remove(folder, name):
-                self._record.report.find(Finding.KEPT_MOUNT, Spot(folder, name), "another file system is mounted in it")
+                reason = "it holds another file system, or this repository, its cache or its passphrase"
+                self._record.report.find(Finding.KEPT_MOUNT, Spot(folder, name), reason)

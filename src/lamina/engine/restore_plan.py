@@ -141,6 +141,7 @@ class TreePlan:
     top: Entry  # a directory: what is in it goes into the target
     patterns: PathPatterns | None  # which of it; None: all
     size: int | None  # bytes of all contents, where that is known
+    is_sure: bool = True  # whether *top* holds all that was there: false if it, or one above it, could not be listed
 
 
 def plan_tree(reader: ChunkReader, snapshot: Snapshot, paths: Sequence[str]) -> TreePlan:
@@ -156,7 +157,7 @@ def plan_tree(reader: ChunkReader, snapshot: Snapshot, paths: Sequence[str]) -> 
     if len(paths) == 1 and entries[0] is not None:
         entry = entries[0]
         if entry.child is not None:
-            return TreePlan(snapshot, entry, None, entry.size)
+            return TreePlan(snapshot, entry, None, entry.size, _is_sure(reader, snapshot.root, paths[0]))
         above = get_entry(reader, snapshot.root, posixpath.dirname(paths[0]))
         return TreePlan(
             snapshot, above._replace(metadata=root.metadata), _literal(posixpath.basename(paths[0])), entry.size
@@ -164,6 +165,15 @@ def plan_tree(reader: ChunkReader, snapshot: Snapshot, paths: Sequence[str]) -> 
     size = sum(entry.size for entry in entries if entry is not None) if None not in entries else None
     patterns = [path if entry is None else _escape(path) for path, entry in zip(paths, entries, strict=True)]
     return TreePlan(snapshot, root, PathPatterns(patterns), size)
+
+
+def _is_sure(reader: ChunkReader, root: ChunkId, path: str) -> bool:
+    """Whether the directory at *path* and all above it are whole. Raises: Damaged."""
+    while path:
+        if get_entry(reader, root, path).is_flawed:
+            return False
+        path = posixpath.dirname(path)
+    return True
 
 
 def find_single(reader: ChunkReader, snapshot: Snapshot, paths: Sequence[str]) -> str | None:

@@ -227,7 +227,8 @@ class _Run:
         if status is None or self._options.dry_run:
             return True
         try:
-            self._target.clear_way(directory.folder, entry.name, status, whole=self._options.delete)
+            whole = self._options.delete and directory.is_sure and not entry.is_flawed
+            self._target.clear_way(directory.folder, entry.name, status, whole=whole)
         except OSError as error:
             if error.errno not in {errno.ENOTEMPTY, errno.EEXIST}:
                 raise

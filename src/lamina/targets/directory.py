@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from lamina.targets.faults import target_fault
 from lamina.targets.folders import Spot, TargetFolder, check_name, make_writable, open_folder
 from lamina.targets.new_files import TEMPORARY, FileMaker, NewFile, is_unfinished, publish_name, temporary_name
 from lamina.targets.owners import Owners
-from lamina.targets.removal import remove
+from lamina.targets.removal import mount_of, remove
 
 _TYPES = {
     EntryType.DIRECTORY: stat.S_IFDIR,
@@ -50,8 +51,11 @@ class DirectoryTarget:
     One thread makes folders and everything that has no content; any thread writes files.
     """
 
-    def __init__(self, path: str, owners: Owners, *, dry_run: bool = False) -> None:
-        """Open or make the directory the user named, which may lie behind links. Raises: TargetUnwritable."""
+    def __init__(self, path: str, owners: Owners, *, dry_run: bool = False, kept: Sequence[str] = ()) -> None:
+        """Open or make the directory the user named, which may lie behind links; *kept*: what is never removed.
+
+        Raises: TargetUnwritable.
+        """
         self.name = path
         self._is_dry_run = dry_run
         self.shortfalls = Shortfalls()
@@ -62,6 +66,7 @@ class DirectoryTarget:
             self.top = self._open_top(path, dry_run=dry_run)
         except OSError as error:
             raise target_fault(path, error, "make the directory", resumable=False) from error
+        self._kept = frozenset(identity for one in kept if (identity := _identity_of(one)) is not None)
         self.was_empty = self.top.is_absent or not os.listdir(self.top.fd)
 
     def look(self, folder: TargetFolder, name: bytes) -> os.stat_result | None:
@@ -224,20 +229,26 @@ class DirectoryTarget:
         check_name(name)
         if stat.S_ISDIR(status.st_mode):
             if whole:
-                remove(folder.fd, name, folder.identity[0])
+                remove(folder.fd, name, self._kept)
             else:
                 os.rmdir(name, dir_fd=folder.fd)
         elif stat.S_ISREG(status.st_mode):
             self._unlock(folder, name)
 
     def remove(self, folder: TargetFolder, name: bytes) -> bool:
-        """Remove what is there, and all in it; false if a mount point was met, which stays. Raises: OSError."""
+        """Remove what is there, and all in it; false if something stays that must. Raises: OSError."""
         check_name(name)
         with suppress(FileNotFoundError):
             if stat.S_ISREG(os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_mode):
                 self._unlock(folder, name)
-            return remove(folder.fd, name, folder.identity[0])
+            return remove(folder.fd, name, self._kept)
         return True
+
+    def may_empty(self, folder: TargetFolder) -> bool:
+        """Whether anything may be removed from a folder, which must be held. Raises: OSError."""
+        if folder.is_absent:
+            return True
+        return folder.identity not in self._kept and mount_of(folder.fd) == mount_of(self.top.fd)
 
     def names(self, folder: TargetFolder) -> list[bytes]:
         """What is in a directory, which must be held. Raises: OSError."""
@@ -310,6 +321,17 @@ def _open_to_read(place: bytes) -> int:
         return os.open(place, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except PermissionError:
         return -1
+
+
+def _identity_of(path: str) -> tuple[int, int] | None:
+    """Device and inode; None if nothing of ours is there. Raises: TargetUnwritable."""
+    try:
+        status = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError, PermissionError):  # where we may not look, we may not remove either
+        return None
+    except OSError as error:
+        raise target_fault(path, error, "look at", resumable=False) from error
+    return status.st_dev, status.st_ino
 
 
 def _sync_file_system(fd: int) -> None:

@@ -5,27 +5,32 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 
 from lamina.targets.attributes import unlock
 from lamina.targets.folders import make_writable, open_folder
 
+Identity = tuple[int, int]  # device and inode
 
-def remove(at: int, name: bytes, device: int) -> bool:
-    """Remove *name* from the directory *at*, with all that is in it; false if another file system begins in it, which stays.
 
-    Two directories are open at a time, however deep it is. Raises: OSError.
+def remove(at: int, name: bytes, kept: AbstractSet[Identity] = frozenset()) -> bool:
+    """Remove *name* from the directory *at*, with all that is in it; false if something of it stays.
+
+    What stays is *kept*, and what is mounted in it. Two directories are open at a time, however deep it is. Raises: OSError.
     """
     try:
-        is_directory = stat.S_ISDIR(os.stat(name, dir_fd=at, follow_symlinks=False).st_mode)
+        status = os.stat(name, dir_fd=at, follow_symlinks=False)
     except FileNotFoundError:
         return True
-    if not is_directory:
+    if (status.st_dev, status.st_ino) in kept:
+        return False
+    if not stat.S_ISDIR(status.st_mode):
         os.unlink(name, dir_fd=at)
         return True
-    emptying = _Emptying(open_folder(name, at), device)
+    emptying = _Emptying(open_folder(name, at), mount_of(at), kept)
     try:
-        if not emptying.is_inside():
+        if not emptying.may_enter():
             return False
         emptying.run()
     finally:
@@ -35,19 +40,30 @@ def remove(at: int, name: bytes, device: int) -> bool:
     return emptying.all_gone
 
 
+def mount_of(fd: int) -> tuple[int, int]:
+    """The file system that an open directory lies on, and the mount through which it is seen: one may be mounted twice."""
+    device = os.fstat(fd).st_dev
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as lines:  # the system call for it is not in `os`
+            return device, next((int(line[7:]) for line in lines if line.startswith(b"mnt_id:")), 0)
+    except FileNotFoundError:  # there is no /proc
+        return device, 0
+
+
 class _Emptying:
     """Removes all that is in a directory, level by level."""
 
-    def __init__(self, fd: int, device: int) -> None:
+    def __init__(self, fd: int, mount: tuple[int, int], kept: AbstractSet[Identity]) -> None:
         """Take over *fd*."""
         self.all_gone = True
         self._fd = fd
-        self._device = device
+        self._mount = mount
+        self._kept = kept
         self._above: list[tuple[bytes, tuple[int, int], list[bytes]]] = []  # name, what it is in, what is left there
 
-    def is_inside(self) -> bool:
-        """Whether the directory lies on the file system that we may remove from."""
-        return os.fstat(self._fd).st_dev == self._device
+    def may_enter(self) -> bool:
+        """Whether what is in the directory may be removed."""
+        return self._may_empty(self._fd)
 
     def run(self) -> None:
         """Raises: OSError."""
@@ -76,7 +92,10 @@ class _Emptying:
         return [os.fsencode(name) for name in os.listdir(self._fd)]
 
     def _unlink(self, name: bytes) -> bool:
-        """Whether it is gone; false for a directory."""
+        """Whether it is dealt with; false for a directory."""
+        if self._kept and self._is_kept(name):
+            self.all_gone = False
+            return True
         try:
             os.unlink(name, dir_fd=self._fd)
         except FileNotFoundError:
@@ -99,15 +118,26 @@ class _Emptying:
         os.unlink(name, dir_fd=self._fd)
 
     def _go_down(self, name: bytes) -> bool:
-        """Go into a directory, unless another file system begins there."""
+        """Go into a directory, unless it stays."""
         below = open_folder(name, self._fd)
-        if os.fstat(below).st_dev != self._device:
+        if not self._may_empty(below):
             os.close(below)
             self.all_gone = False
             return False
         os.close(self._fd)
         self._fd = below
         return True
+
+    def _may_empty(self, fd: int) -> bool:
+        status = os.fstat(fd)
+        return (status.st_dev, status.st_ino) not in self._kept and mount_of(fd) == self._mount
+
+    def _is_kept(self, name: bytes) -> bool:
+        try:
+            status = os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) in self._kept
 
     def _go_up(self, identity: tuple[int, int]) -> None:
         """Go to the directory above, which must be the one that it was. Raises: OSError."""

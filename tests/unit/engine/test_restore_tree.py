@@ -16,7 +16,7 @@ from lamina.errors import EntryMissing, NotPermitted, Stopped, TargetUnwritable,
 from lamina.model.entries import Entry, EntryState, EntryType, FixedContent, Metadata, Position, SlicedContent
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot
-from lamina.repository.trees import DirectoryWriter
+from lamina.repository.trees import DirectoryWriter, get_entry
 from lamina.targets.directory import DirectoryTarget
 from lamina.targets.owners import Owners
 from lamina.testing.repositories import SmallRepository
@@ -384,6 +384,28 @@ def test_a_first_name_that_cannot_be_restored_leaves_the_others(small: SmallRepo
 
 
 # what a snapshot does not have whole
+
+
+def test_nothing_is_deleted_below_a_directory_that_could_not_be_listed(
+    small: SmallRepository, tmp_path: Path, out: Path
+):
+    """What is missing in it may have been there: an earlier snapshot's content stands in its place."""
+    old = tmp_path / "old" / "kept" / "below"
+    old.mkdir(parents=True)
+    (old / "file").write_bytes(b"old")
+    repository = small.open()
+    entry = get_entry(repository.reader(), store_tree(small, tmp_path / "old").root, "kept")
+    repository.close()
+    snapshot = store_entries(small, [entry._replace(state=EntryState.KEPT, error="no permission")])
+    for path in ("", "kept", "kept/below"):
+        top = out / str(len(path))
+        for place in ("kept/below", "kept", "below", "."):
+            (top / place).mkdir(parents=True, exist_ok=True)
+        places = {"": ("kept", "kept/below"), "kept": (".", "below"), "kept/below": (".",)}[path]
+        for place in places:
+            (top / place / "later").write_bytes(b"precious")
+        run(small, snapshot, top, *([path] if path else []), overwrite=FORCE, delete=True)
+        assert all((top / place / "later").exists() for place in places), path
 
 
 def test_entries_that_are_not_whole_are_restored_as_far_as_they_go_and_told(small: SmallRepository, out: Path):

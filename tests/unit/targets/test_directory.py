@@ -402,6 +402,46 @@ def test_removing_stops_at_a_mount_point(target: DirectoryTarget, out: Path):
         subprocess.run(["umount", out / "d" / "mounted"], check=True)
 
 
+@pytest.mark.root
+@pytest.mark.integration
+def test_removing_stops_where_a_directory_of_the_same_file_system_is_mounted(
+    target: DirectoryTarget, tmp_path: Path, out: Path
+):
+    import subprocess
+
+    (out / "d" / "mounted").mkdir(parents=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "precious").write_bytes(b"x")
+    subprocess.run(["mount", "--bind", tmp_path / "elsewhere", out / "d" / "mounted"], check=True)
+    try:
+        assert not target.remove(target.top, b"d")
+        assert (tmp_path / "elsewhere" / "precious").read_bytes() == b"x"
+    finally:
+        subprocess.run(["umount", out / "d" / "mounted"], check=True)
+
+
+def test_what_must_be_kept_is_never_removed(tmp_path: Path):
+    out = tmp_path / "out"
+    kept = [out / "d" / "repository", out / "secret", out / "d" / "e" / "secret"]
+    kept[0].mkdir(parents=True)
+    (kept[0] / "object").write_bytes(b"x")
+    (out / "d" / "e").mkdir()
+    for path in (*kept[1:], out / "d" / "gone", out / "d" / "e" / "gone"):
+        path.write_bytes(b"x")
+    made = DirectoryTarget(str(out), Owners({}, {}), kept=[str(path) for path in (*kept, tmp_path / "missing")])
+    try:
+        made.top.hold()
+        assert not made.remove(made.top, b"d")
+        assert not made.remove(made.top, b"secret")
+        assert made.may_empty(made.top)
+        assert not made.may_empty(made.open_folder(made.open_folder(made.top, b"d"), b"repository"))
+    finally:
+        made.close()
+    assert sorted(str(path.relative_to(out)) for path in out.rglob("*")) == [
+        "d", "d/e", "d/e/secret", "d/repository", "d/repository/object", "secret",
+    ]  # fmt: skip
+
+
 def test_owners_are_found_by_name_and_acls_too():
     owners = Owners({5: "five", 6: "six", 7: "gone"}, {5: "staff"}, {"five": 1005, "six": 6}.get, {"staff": 50}.get)
     assert [owners.user(uid) for uid in (5, 6, 7, 8)] == [1005, 6, 7, 8]

@@ -1,0 +1,22 @@
+"""Restores that could do harm: what a tired person types, and what must come of it."""
+
+from __future__ import annotations
+
+import shutil
+
+from tests.end_to_end.lamina_cli import Person
+
+
+def test_a_repository_below_the_target_outlives_delete(person: Person):
+    """It is left out of the backup, as the guide says, so the snapshot does not have it."""
+    person.write("srv/data", b"data")
+    inside = person.directory / "srv" / "repository"
+    shutil.copytree(person.repository, inside)
+    person.variables["LAMINA_REPOSITORY"] = str(inside)
+    person.do("backup", "srv", "--exclude", "/repository", "--name", "srv")
+    person.write("srv/extra", b"extra")
+    done = person.run("restore", "srv@latest:srv", "srv", "--overwrite", "if-changed", "--delete")
+    assert done.returncode == 3, done.stderr
+    assert b"srv/repository: it holds" in done.stderr
+    assert sorted(one.name for one in inside.parent.iterdir()) == ["data", "repository"]
+    assert person.report("verify")["problems"] == []
