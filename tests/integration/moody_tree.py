@@ -17,6 +17,9 @@ from dataclasses import dataclass, field
 
 KIB = 1 << 10
 SIZE = 640 * KIB
+FREEZING = (
+    "hangs-looking"  # while the kernel waits for this answer, it asks nothing else about what is in the directory
+)
 MOODS = {
     "grows": "more of it each time its end is read, up to twice its size; then it stays",
     "shrinks": "ends earlier once it is open",
@@ -31,7 +34,9 @@ MOODS = {
     "restless-once": "changes while it is read for the first time",
     "hangs-reading": "never answers a read behind its first quarter",
     "hangs-opening": "never answers an open",
+    "hangs-looking": "never answers who looks at it",
     "dir-eio-list": "a directory whose names cannot be read",
+    "dir-hangs": "a directory that never answers who reads its names",
     "dir-vanishes": "a directory that is there until somebody opens it",
     "dir-becomes-file": "a directory until somebody opens it",
 }
@@ -49,7 +54,7 @@ def moody_tree(mountpoint, *moods):
     mountpoint.mkdir()
     command = [sys.executable, __file__, str(mountpoint), *moods]
     # It tells that it is mounted by a line: nobody has to wait and look.
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == "mounted\n", "the file system was not mounted"
@@ -85,7 +90,7 @@ class _File:
                 threading.Event().wait()
             case "vanishes" | "dir-vanishes":
                 self.is_there = False
-            case "shrinks":
+            case "shrinks" if self.size == SIZE:
                 self.size = SIZE // 4
                 self.touch()
             case "becomes-directory":
@@ -133,6 +138,8 @@ def _serve(mountpoint, moods):
         def _report():
             os.stat(mountpoint)
             print("mounted", flush=True)
+            sys.stdin.read()  # until whoever started this is gone
+            os._exit(0)
 
         def getattr(self, path, fh=None):
             if path == "/":
@@ -140,6 +147,8 @@ def _serve(mountpoint, moods):
             file = self._find(path)
             if file.mood == "eio-stat":
                 raise mfusepy.FuseOSError(errno.EIO)
+            if file.mood == "hangs-looking":
+                threading.Event().wait()
             kind = stat.S_IFDIR | 0o755 if file.is_directory else stat.S_IFREG | 0o644
             return {
                 "st_mode": kind,
@@ -162,6 +171,8 @@ def _serve(mountpoint, moods):
                 return [".", "..", *(name[1:] for name in files)]
             if self._find(path).mood == "dir-eio-list":
                 raise mfusepy.FuseOSError(errno.EIO)
+            if path == "/dir-hangs":
+                threading.Event().wait()
             return [".", "..", "inside"]
 
         def opendir(self, path):
