@@ -13,7 +13,7 @@ def test_a_repository_below_the_target_outlives_delete(person: Person):
     inside = person.directory / "srv" / "repository"
     shutil.copytree(person.repository, inside)
     person.variables["LAMINA_REPOSITORY"] = str(inside)
-    person.do("backup", "srv", "--exclude", "/repository", "--name", "srv")
+    person.do("backup", "srv", "--exclude", "repository/", "--name", "srv")
     person.write("srv/extra", b"extra")
     done = person.run("restore", "srv@latest:srv", "srv", "--overwrite", "if-changed", "--delete")
     assert done.returncode == 3, done.stderr
