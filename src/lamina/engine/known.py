@@ -75,6 +75,12 @@ class KnownDirectory:
             entry = self._next = self._advance()
         return None
 
+    def rest(self) -> Iterator[KnownEntry]:
+        """The entries behind the last that was asked for."""
+        while self._next is not None:
+            entry, self._next = self._next, self._advance()
+            yield entry
+
     def _advance(self) -> KnownEntry | None:
         """What cannot be read of the parent only means that more is read of the source."""
         try:

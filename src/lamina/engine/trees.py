@@ -18,7 +18,7 @@ from lamina.model.entries import Entry, EntryState, EntryType, Metadata
 from lamina.repository.directories import BUNDLED
 from lamina.repository.streams import ChunkPutter
 from lamina.repository.trees import DirectoryWriter
-from lamina.sources.source import Begin, FileSource, Folder, Found, Members
+from lamina.sources.source import Begin, End, FileSource, Folder, Found, Members
 
 TASK_FILES, TASK_BYTES = 256, 4 << 20  # handed to a thread at a time: its cost is small against reading so much
 BUNDLE_FILES, BUNDLE_BYTES = 1024, 4 << 20  # bundled at a time: of one directory, whatever else is read meanwhile
@@ -90,7 +90,7 @@ def store_tree(
         elif isinstance(step, Members):
             run.members(step)
         else:
-            run.end()
+            run.end(step)
     return run.finish(keep_up)
 
 
@@ -231,9 +231,11 @@ class _Run:
             self._collect()
             directory.drain()
 
-    def end(self) -> None:
+    def end(self, step: End) -> None:
         """Leave the innermost directory."""
         directory = self._inside.pop()
+        if step.error:
+            self._give_up(directory, step)
         directory.is_ended = True
         self._bundle(directory)
         self._settle(directory)
@@ -247,6 +249,14 @@ class _Run:
         assert self._root is not None  # noqa: S101 - a walk begins with it
         entry = self._root.entry
         return entry.entry() if isinstance(entry, KnownEntry) else entry or unread(self._root.found, "it vanished")
+
+    def _give_up(self, directory: _Directory, step: End) -> None:
+        """Of what nobody could look at in a directory, keep what the parent has of it."""
+        directory.error = step.error
+        for known in directory.known.rest():
+            found = Found(known.record.name, EntryType.UNKNOWN, Metadata(links=0), error=step.error)
+            self._member(directory, step.folder, found, known)
+            directory.drain()
 
     def _member(self, directory: _Directory, folder: Folder, found: Found, known: KnownEntry | None) -> None:
         slot = _Pending(directory, found, known)

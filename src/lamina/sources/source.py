@@ -93,9 +93,10 @@ class Members(NamedTuple):
 
 
 class End(NamedTuple):
-    """A walk leaves a directory."""
+    """A walk leaves a directory; with an error, nobody knows what is in it behind the last name that was yielded."""
 
     folder: Folder
+    error: str = ""
 
 
 Step = Begin | Members | End
@@ -147,7 +148,8 @@ class FileSource(Protocol):
     - `looking_at` is another object whenever the walk looks at something else, and its names lead from the root to it: whoever
       watches can see that a file system does not answer;
     - `walk` with *resume* goes on where another walk, that is not advanced any more, got stuck: it yields no `Begin` for the
-      directories it is in, but their `End`; what *avoid* names is not touched, but yielded with an error;
+      directories it is in, but their `End`, with an error if it cannot go on there; what *avoid* names is not touched, but
+      yielded with an error;
     - `open` and `describe` may be called by any thread while the walk goes on, and follow no link;
     - `open` raises `SourceMissing` if the file vanished, `SourceUnreadable` if it cannot be read or is no regular file any more;
     - `read_small` is the quick way for the many: all metadata and the content of a regular file that fits into memory, if it was

@@ -12,7 +12,6 @@ from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lamina.errors import SourceUnreadable
 from lamina.model.entries import EntryType, Metadata
 from lamina.sources.file_list import Wanted
 from lamina.sources.folders import Identity, LocalFolder, QuietOpener
@@ -23,6 +22,7 @@ from lamina.sources.source import MEMBERS, Begin, End, Found, Members, Resume, S
 OPEN_FOLDERS = 128  # that a walk itself keeps open
 _REPLACED = "it is replaced again and again"
 _AVOIDED = "it did not answer"
+_VANISHED = "it vanished while the backup ran"  # or it seems so: what is mounted when it is needed is just not there
 _MISSING = "it was asked for by name and does not exist"
 _NO_DIRECTORY = "it is no directory, and something in it was asked for by name"
 _LOOP = "it is the same directory as one that it lies in (a loop of mounts)"
@@ -107,37 +107,44 @@ class Walk:
         return _Frame(self._root, status.st_dev, self._rules.wanted), found_of(b"", status, self._rules.devices)
 
     def _go_on(self, resume: Resume) -> Iterator[Step]:
-        """Be where another walk was, or leave what is no longer there. Raises: SourceUnreadable."""
+        """Be where another walk was; leave the directories that nobody can go on in."""
         if () in self._avoid:
-            yield from _ends(self._root, resume.inside)
-            yield End(self._root)
+            yield from _ends(self._root, resume.inside, _AVOIDED)
+            yield End(self._root, _AVOIDED)
             return
         frame, _ = self._root_frame()
-        self._push_behind(frame, (*resume.inside, resume.after)[0])
+        error = self._push_behind(frame, (*resume.inside, resume.after)[0])
+        if error:
+            yield from _ends(self._root, resume.inside, error)
+            yield End(self._root, error)
+            return
         for depth, name in enumerate(resume.inside):
-            below = None if name in frame.avoided else self._open_again(frame, name)
-            if below is None:
-                yield from _ends(frame.folder, resume.inside[depth:])
+            below, error = self._open_again(frame, name)
+            if below is not None:
+                error = self._push_behind(below, (*resume.inside, resume.after)[depth + 1])
+            if error or below is None:
+                yield from _ends(frame.folder, resume.inside[depth:], error)
                 return
             frame = below
-            self._push_behind(frame, (*resume.inside, resume.after)[depth + 1])
 
-    def _open_again(self, frame: _Frame, name: bytes) -> _Frame | None:
-        """Open a directory that a walk was in; None if there is none any more. Raises: SourceUnreadable."""
+    def _open_again(self, frame: _Frame, name: bytes) -> tuple[_Frame | None, str]:
+        """Open a directory that a walk was in; None if that cannot be, and why."""
+        if name in frame.avoided:
+            return None, _AVOIDED
         try:
-            return self._open_below(frame, name, owner=-1)[0]
+            return self._open_below(frame, name, owner=-1)[0], ""
         except OSError as error:
-            if error.errno in _GONE:
-                return None
-            raise _cannot_go_on(LocalFolder(frame.folder, name), _text(error)) from error
+            return None, _VANISHED if error.errno in _GONE else _text(error)
 
-    def _push_behind(self, frame: _Frame, name: bytes | None) -> None:
-        reason = self._fill(frame)
-        if reason:
+    def _push_behind(self, frame: _Frame, name: bytes | None) -> str:
+        """Go on in a directory behind a name; returns why that cannot be, or nothing."""
+        error = self._fill(frame)
+        if error:
             frame.folder.release()
-            raise _cannot_go_on(frame.folder, reason)
+            return error
         self._push(frame)
         frame.next = 0 if name is None else bisect_right(frame.names, name)
+        return ""
 
     def _look_on(self, frame: _Frame) -> tuple[list[Found], Found | None]:
         """Look at some more of what is in a directory, up to the next directory there, which comes second."""
@@ -312,13 +319,13 @@ def _unreadable(folder: LocalFolder, found: Found, error: str) -> Iterator[Step]
     yield End(folder)
 
 
-def _ends(above: LocalFolder, names: Sequence[bytes]) -> Iterator[Step]:
-    """Leave directories that are no longer there."""
+def _ends(above: LocalFolder, names: Sequence[bytes], error: str) -> Iterator[Step]:
+    """Leave directories that nobody can go on in."""
     folders: list[LocalFolder] = []
     for name in names:
         folders.append(LocalFolder(folders[-1] if folders else above, name))
     for folder in reversed(folders):
-        yield End(folder)
+        yield End(folder, error)
 
 
 def _failed(frame: _Frame, name: bytes, error: OSError) -> Found | None:
@@ -350,12 +357,6 @@ def _is_cache_tag(folder_fd: int) -> bool:
             finally:
                 os.close(fd)
     return False
-
-
-def _cannot_go_on(folder: LocalFolder, error: str) -> SourceUnreadable:
-    return SourceUnreadable(
-        f"cannot go on in {os.fsdecode(folder.path)}: {error}", hint="what is in it is not known; run the backup again"
-    )
 
 
 def _text(error: OSError) -> str:

@@ -348,15 +348,36 @@ def test_a_walk_that_cannot_go_on_says_so(root, opened, monkeypatch):
         raise OSError(5, os.strerror(5))
 
     monkeypatch.setattr(os, "listdir", listdir)
-    with pytest.raises(SourceUnreadable, match=r"cannot go on in .*source: Input/output error") as raised:
-        list(source.walk(Resume((b"a",), b"file")))
-    assert raised.value.hint
+    ends = list(source.walk(Resume((b"a",), b"file")))
+    assert [type(step).__name__ for step in ends] == ["End", "End"]
+    assert [step.error for step in ends] == ["Input/output error"] * 2
+
+
+def test_a_walk_that_cannot_go_on_in_a_directory_goes_on_above_it(root, opened, monkeypatch):
+    fill(root, b"a/b/file", b"a/other", b"gone/file", b"z")
+    real = os.open
+
+    def refuse(path, flags, *args, **options):
+        if path == b"b":
+            raise OSError(107, os.strerror(107))
+        return real(path, flags, *args, **options)
+
+    source = opened()
+    monkeypatch.setattr(os, "open", refuse)
+    met = [(type(step).__name__, getattr(step, "error", "")) for step in source.walk(Resume((b"a", b"b"), b"file"))]
+    assert met[0] == ("End", os.strerror(107))
+    assert met[1:3] == [("Members", ""), ("End", "")]
+    shutil.rmtree(root / "gone")
+    met = [(type(step).__name__, getattr(step, "error", "")) for step in source.walk(Resume((b"gone",), b"file"))]
+    assert met == [("End", "it vanished while the backup ran"), ("Members", ""), ("End", "")]
 
 
 def test_a_walk_leaves_what_is_to_be_avoided_where_it_goes_on(root, opened):
     fill(root, b"a/b/file", b"a/other", b"z")
     met = [type(step).__name__ for step in opened().walk(Resume((b"a", b"b"), None), frozenset({(b"a", b"b")}))]
     assert met == ["End", "Members", "End", "Members", "End"]
+    step = next(iter(opened().walk(Resume((b"a", b"b"), None), frozenset({(b"a", b"b")}))))
+    assert step.error == "it did not answer"
     met = [type(step).__name__ for step in opened().walk(Resume((b"a", b"b"), None), frozenset({()}))]
     assert met == ["End", "End", "End"]
     met = list(opened().walk(None, frozenset({()})))
