@@ -15,6 +15,7 @@ from typing import cast
 from lamina.model.entries import EntryType, Metadata
 from lamina.sources.source import Found
 
+NEEDS_PROC = "its extended attributes cannot be read where /proc is not mounted"
 XATTRS_LIMIT = "it has more extended attributes than the kernel can list"
 
 _TYPES = {
@@ -115,7 +116,10 @@ def complete_if_same(found: Found, fd: int) -> Metadata | None:
 
 def complete_by_path(metadata: Metadata, fd: int) -> Metadata:
     """Add what can be known of an object of any kind that *fd* was opened for with O_PATH: no flags. Raises: OSError."""
-    return metadata._replace(birth_ns=birth_ns(fd), xattrs=xattrs(b"/proc/self/fd/%d" % fd))
+    try:
+        return metadata._replace(birth_ns=birth_ns(fd), xattrs=xattrs(b"/proc/self/fd/%d" % fd))
+    except FileNotFoundError as error:  # the object is open: that it vanished is not what this says
+        raise OSError(errno.EIO, NEEDS_PROC) from error
 
 
 class _Buffers(threading.local):

@@ -202,3 +202,12 @@ def test_devices_are_numbered_as_they_are_met():
     assert met == [0, 1, 0, 1]
     assert found_of(b"", os.stat("/proc"), devices).metadata.device == 1
     assert list(devices) == [os.stat("/").st_dev, os.stat("/proc").st_dev]
+
+
+def test_where_proc_is_not_mounted_nothing_is_taken_for_vanished(tmp_path, opened, monkeypatch):
+    os.symlink("somewhere", tmp_path / "link")
+    fd = opened(tmp_path / "link", os.O_PATH)
+    monkeypatch.setattr(os, "listxattr", refuse(errno.ENOENT))
+    with pytest.raises(OSError, match="/proc is not mounted") as raised:
+        complete_by_path(NOTHING, fd)
+    assert raised.value.errno == errno.EIO
