@@ -99,7 +99,7 @@ class _Check:
         if entry.type is not EntryType.FILE or entry.state is EntryState.UNREAD:
             return False
         try:
-            status = self._target.look(folder, entry.name)
+            status = self._target.status(folder, entry.name)
             if status is None:
                 return False
             if entry.metadata.is_implied:

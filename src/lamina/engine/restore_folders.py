@@ -82,7 +82,7 @@ class Directories:
 
     def _open(self, above: TargetFolder, entry: Entry) -> TargetFolder | None:
         """The directory to be filled; None if something else stays in its place. Raises: OSError."""
-        status = self._target.look(above, entry.name)
+        status = self._target.look(above, entry)
         dry_run, spot = self._options.dry_run, Spot(above, entry.name)
         if status is not None and stat.S_ISDIR(status.st_mode):
             self._record.report.kept += 1

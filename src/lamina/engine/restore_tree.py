@@ -140,7 +140,7 @@ class _Run:
         if entry.is_flawed:
             self.report.find(Finding.FLAWED, spot, entry.error or "it changed while it was read")
         try:
-            status = self._target.look(directory.folder, entry.name)
+            status = self._target.look(directory.folder, entry)
             first = self._names.find_first(entry)
             if first is not None:
                 return self._add_name(entry, directory, first, status)

@@ -18,7 +18,15 @@ from lamina.model.entries import Entry, EntryType, Metadata
 from lamina.targets.attributes import LOCKING, Attributes, Shortfalls, has_flags, read_flags, unlock
 from lamina.targets.faults import target_fault
 from lamina.targets.folders import Spot, TargetFolder, check_name, make_writable, open_folder
-from lamina.targets.new_files import TEMPORARY, FileMaker, NewFile, is_unfinished, publish_name, temporary_name
+from lamina.targets.new_files import (
+    TEMPORARY,
+    UNFINISHED,
+    FileMaker,
+    NewFile,
+    is_unfinished,
+    publish_name,
+    temporary_name,
+)
 from lamina.targets.owners import Owners
 from lamina.targets.removal import mount_of, remove
 
@@ -69,16 +77,21 @@ class DirectoryTarget:
         self._kept = frozenset(identity for one in kept if (identity := _identity_of(one)) is not None)
         self.was_empty = self.top.is_absent or not os.listdir(self.top.fd)
 
-    def look(self, folder: TargetFolder, name: bytes) -> os.stat_result | None:
+    def status(self, folder: TargetFolder, name: bytes) -> os.stat_result | None:
         """What is there; None for nothing. Raises: OSError."""
         check_name(name)
         if folder.fresh or folder.is_absent:
             return None
         try:
-            status = os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
+            return os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
         except FileNotFoundError:
             return None
-        if not is_unfinished(status):
+
+    def look(self, folder: TargetFolder, entry: Entry) -> os.stat_result | None:
+        """What is there, where an entry belongs; what an interrupted restore left of a small file goes. Raises: OSError."""
+        name = entry.name
+        status = self.status(folder, name)
+        if status is None or not is_unfinished(status) or entry.metadata.mode == UNFINISHED:
             return status
         if not self._is_dry_run:
             os.unlink(name, dir_fd=folder.fd)
@@ -142,7 +155,9 @@ class DirectoryTarget:
     def small_file(self, folder: TargetFolder, entry: Entry, *, replace: bool) -> NewFile:
         """A file for content that is written in one go, and then published. Raises: OSError."""
         check_name(entry.name)
-        if not replace and not entry.metadata.is_implied and not entry.metadata.xattrs and not folder.inherits:
+        wanted = entry.metadata
+        is_plain = not wanted.is_implied and not wanted.xattrs and not folder.inherits and wanted.mode != UNFINISHED
+        if is_plain and not replace:
             return self._files.open_direct(folder, entry.name)
         return self._files.open(folder, entry.name, replace=replace)
 

@@ -16,7 +16,8 @@ from lamina.targets.folders import Spot, TargetFolder
 
 # Names of files that are not whole; only an interrupted restore leaves some, and the next one removes them.
 TEMPORARY = re.compile(rb"\.lamina-[0-9a-f]{32}")
-# Permissions of a small file until it is whole: sticky, and only written to by its owner. No finished file has them.
+# Permissions of a small file until it is whole: sticky, and only written to by its owner. A file that shall have them
+# in the end is made otherwise.
 UNFINISHED = 0o1200
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _NO_TMPFILE = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.ENOENT, errno.EINVAL})
@@ -44,6 +45,7 @@ class FileMaker:
 
     def __init__(self, attributes: Attributes) -> None:
         self._attributes = attributes
+        self._marks: dict[int, bool] = {}  # by device: whether its files keep the permissions UNFINISHED
         self._nameless = os.path.isdir("/proc/self/fd")  # where files can be open before they have a name
 
     def open(self, folder: TargetFolder, name: bytes, *, replace: bool) -> NewFile:
@@ -62,7 +64,16 @@ class FileMaker:
 
     def open_direct(self, folder: TargetFolder, name: bytes) -> NewFile:
         """A small new file that is *name* at once: half the work for the file system. Raises: FileExistsError, OSError."""
+        device = folder.identity[0]
+        if self._marks.get(device) is False:
+            return self.open(folder, name, replace=False)
         fd = os.open(name, _NEW, UNFINISHED, dir_fd=folder.fd)
+        if device not in self._marks:
+            self._marks[device] = stat.S_IMODE(os.fstat(fd).st_mode) == UNFINISHED
+            if not self._marks[device]:
+                os.close(fd)
+                os.unlink(name, dir_fd=folder.fd)
+                return self.open(folder, name, replace=False)
         return NewFile(self._attributes, folder, fd, Naming(name, replace=False, temporary=name, is_direct=True))
 
     def resume(self, folder: TargetFolder, name: bytes, key: str, *, replace: bool) -> NewFile:

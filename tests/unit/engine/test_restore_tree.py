@@ -270,6 +270,14 @@ def test_an_interrupted_restore_goes_on_and_leaves_no_half_file(
     assert same(source, out) == []
 
 
+def test_a_file_that_looks_like_one_cut_off_outlives_its_verification(small: SmallRepository, source: Path, out: Path):
+    (source / "a" / "small").chmod(0o1200)
+    snapshot = store_tree(small, source)
+    assert run(small, snapshot, out, verify=True).is_complete
+    assert not same(source, out)
+    assert run(small, snapshot, out).files == 0
+
+
 def test_what_is_there_of_a_large_file_is_not_fetched_again(small: SmallRepository, source: Path, out: Path):
     snapshot = store_tree(small, source)
     with pytest.raises(Stopped):

@@ -79,12 +79,12 @@ def test_a_small_file_that_was_cut_off_counts_as_missing(target: DirectoryTarget
     file.close()
     assert [path.name for path in out.iterdir()] == ["f"]
     target.top.fresh = False
-    assert target.look(target.top, b"f") is None
+    assert target.look(target.top, Entry(b"f", EntryType.FILE)) is None
     file = target.small_file(target.top, entry, replace=False)
     file.write(0, b"whole")
     file.publish(entry.metadata)
     file.close()
-    status = target.look(target.top, b"f")
+    status = target.look(target.top, Entry(b"f", EntryType.FILE))
     assert status is not None
     assert (stat.S_IMODE(status.st_mode), status.st_mtime_ns) == (0o4755, entry.metadata.mtime_ns)
     assert (out / "f").read_bytes() == b"whole"
@@ -101,7 +101,34 @@ def test_what_only_looks_like_a_file_cut_off_stays(target: DirectoryTarget, out:
     if difference == "names":
         (out / "g").hardlink_to(path)
     target.top.fresh = False
-    assert target.look(target.top, b"f") is not None
+    assert target.look(target.top, Entry(b"f", EntryType.FILE)) is not None
+
+
+def test_a_file_that_shall_look_as_if_it_were_cut_off_is_not_taken_for_one(target: DirectoryTarget, out: Path):
+    entry = Entry(b"f", EntryType.FILE, known(0o1200))
+    file = target.small_file(target.top, entry, replace=False)
+    assert not list(out.iterdir())
+    file.write(0, b"whole")
+    file.publish(entry.metadata)
+    file.close()
+    target.top.fresh = False
+    assert target.look(target.top, entry) is not None
+    assert (out / "f").read_bytes() == b"whole"
+
+
+def test_where_permissions_cannot_say_so_a_file_has_no_name_before_it_is_whole(target: DirectoryTarget, out: Path):
+    """As on FAT, which keeps none; here a mask takes them."""
+    before = os.umask(0o200)
+    try:
+        for name in (b"one", b"two"):
+            file = target.small_file(target.top, Entry(name, EntryType.FILE, known()), replace=False)
+            file.write(0, b"whole")
+            assert not (out / name.decode()).exists()
+            file.publish(known())
+            assert (out / name.decode()).read_bytes() == b"whole"
+            file.close()
+    finally:
+        os.umask(before)
 
 
 def test_a_small_file_takes_no_name_that_is_taken(target: DirectoryTarget, out: Path):
@@ -186,7 +213,7 @@ def test_names_that_lead_elsewhere_are_refused_by_every_operation(target: Direct
     entry = Entry(name, EntryType.SYMLINK, known(), target=b"x")
     status = tmp_path.stat()
     operations = (
-        lambda: target.look(target.top, name),
+        lambda: target.look(target.top, Entry(name, EntryType.FILE)),
         lambda: target.make_folder(target.top, name, public=False),
         lambda: target.open_folder(target.top, name),
         lambda: target.new_file(target.top, name, replace=False),
