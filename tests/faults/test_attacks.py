@@ -25,6 +25,7 @@ from lamina.model.process import Process
 from lamina.model.secret import Secret
 from lamina.model.snapshots import Role, Snapshot, Trust
 from lamina.repository.birth import new_birth
+from lamina.repository.blobs import Node
 from lamina.repository.format import BlobKind, Kind, delta_name, session_name
 from lamina.repository.index import encode_index
 from lamina.repository.records import (
@@ -41,7 +42,8 @@ from lamina.repository.records import (
 from lamina.repository.repository import Repository
 from lamina.repository.session_keys import Purpose
 from lamina.repository.sessions import Session, SnapshotFacts
-from lamina.repository.trees import put_tree
+from lamina.repository.streams import FixedNode, decode_fixed_node
+from lamina.repository.trees import children, get_entry, put_tree
 from lamina.repository.writer import EncodingOptions
 from lamina.testing.damage import replace_object, swap_objects
 from lamina.testing.repositories import CHUNK, SmallRepository
@@ -316,6 +318,67 @@ def test_poisoned_deduplication_is_found_by_the_backup_itself_and_healed_by_the_
     assert any("lied" in problem.what and problem.snapshots for problem in found.problems)
     assert attacked.back_up(CONTENT).coverage.differences == ()
     assert attacked.restore("latest") == CONTENT
+
+
+def poison_node(small: SmallRepository, kind: BlobKind, chunk: ChunkId, links: bytes) -> None:
+    """A blob that says it is a node of others and links elsewhere, published in the thief's own session."""
+    repository = small.open("writer")
+    session = begin(repository, small)
+    writer = session.writer
+    sealed = repository.access.sealer.seal_node(kind, chunk, Node(links, b""), session_key=writer.keys.metadata)
+    writer._claimed.add(chunk)
+    writer._add(sealed, writer.keys.metadata_entry)
+    writer.flush()
+    session.give_up()
+    session.close()
+    repository.close()
+
+
+def test_a_poisoned_copy_of_a_node_changes_nothing_that_is_restored(attacked: SmallRepository):
+    """Nodes of streams have links only, and these the thief can read and seal: their id must be looked at as well."""
+    repository = attacked.open()
+    content = get_entry(repository.reader(), only(attacked).root, only(attacked).paths[0]).content
+    node = decode_fixed_node(repository.reader().get_links(BlobKind.FIXED_NODE, content.id), name="node")
+    repository.close()
+    lie = FixedNode(1, (node.slots[1], node.slots[0], *node.slots[2:])).encode()
+    for _ in range(6):  # which copy is looked at first depends on where they lie
+        poison_node(attacked, BlobKind.FIXED_NODE, content.id, lie.links)
+    assert attacked.restore("latest") == CONTENT
+    assert attacked.back_up(CONTENT).coverage.differences == ()
+    assert attacked.restore("latest") == CONTENT
+    problems = attacked.verify().problems
+    assert len(problems) == 6
+    assert all(content.id.hex() in problem.what and problem.snapshots == () for problem in problems)
+
+
+def test_a_poisoned_copy_of_a_directory_hides_nothing_from_a_session_that_catches_up():
+    attacked = SmallRepository()
+    attacked.back_up(CONTENT)
+    root = only(attacked).root
+    repository = attacked.open()
+    needed = references(repository)
+    repository.close()
+    for _ in range(6):
+        poison_node(attacked, BlobKind.DIRECTORY, root, b"")
+    repository = attacked.open()
+    session = begin(repository, attacked)
+    session._use_all(root)
+    assert set(session.writer.used()) == needed
+    session.close()
+    repository.close()
+
+
+def references(repository: Repository) -> set[ChunkId]:
+    """Every chunk that the only snapshot needs."""
+    reader = repository.reader()
+    (snapshot,) = repository.snapshots()
+    todo, found = [(BlobKind.DIRECTORY, snapshot.root)], set()
+    while todo:
+        kind, chunk = todo.pop()
+        found.add(chunk)
+        if kind is not BlobKind.DATA:
+            todo += children(kind, reader.get_node(kind, chunk).links, name="node")
+    return found
 
 
 def test_a_poisoned_copy_of_what_is_there_harms_nobody(attacked: SmallRepository):

@@ -83,11 +83,18 @@ class ChunkReader:
         return self._anywhere(chunk, lambda place, blob: self._open_node(kind, chunk, place, blob))
 
     def get_links(self, kind: BlobKind, chunk: ChunkId) -> bytes:
-        """The links of a metadata chunk; any role may. Raises: ChunkMissing, Damaged, StorageError."""
+        """The links of a metadata chunk; any role may.
+
+        Those of a directory may be a lie, as its id cannot be checked without its body. Raises: ChunkMissing, Damaged,
+        StorageError.
+        """
 
         def unseal(place: ChunkPlace, blob: bytes) -> bytes:
             header = split_blob(blob, chunk, kind, name=pack_name(place.pack, meta=place.meta))
-            return self._access.sealer.unseal_links(header, blob)
+            links = self._access.sealer.unseal_links(header, blob)
+            if kind is not BlobKind.DIRECTORY:  # there is no body
+                self._check_node(kind, Node(links, b""), OWNER_SLOT, chunk)
+            return links
 
         return self._anywhere(chunk, unseal)
 
@@ -223,9 +230,13 @@ class ChunkReader:
                 header, blob, session_key=self.session_key(entry, Purpose.METADATA, "the directory")
             )
         node = Node(links, body)
+        self._check_node(kind, node, slot, chunk)
+        return node
+
+    def _check_node(self, kind: BlobKind, node: Node, slot: bytes, chunk: ChunkId) -> None:
+        """Whoever has a writer's key can seal anything under any id; a steward's key cannot tell."""
         if self._namer is not None and self._namer.node_id(kind, node, slot) != chunk:
             raise Damaged(f"metadata chunk {chunk.hex()} holds other content than its id says; whoever wrote it lied")
-        return node
 
     def _key_entry(self, place: ChunkPlace, header: BlobHeader) -> KeyEntry:
         with self._lock:

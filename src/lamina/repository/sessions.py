@@ -205,7 +205,7 @@ class Session:
             self.writer.use(chunk)
             if kind is not BlobKind.DATA and chunk not in seen:
                 seen.add(chunk)
-                links = self.reader.get_links(kind, chunk)
+                links = self.reader.get_node(kind, chunk).links  # not `get_links`: they must be no lie
                 todo += children(kind, links, name=f"metadata chunk {chunk.hex()}")
 
     def _check_undecided(self) -> None:
