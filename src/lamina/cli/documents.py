@@ -98,6 +98,7 @@ def tree_restore_document(plan: TreePlan, report: TreeReport, target: str, *, dr
         "kept_bytes": report.kept_bytes,
         "duration_s": round(report.duration.total_seconds(), 3),
         "verified": report.verified,
+        "compared": report.compared,
         "findings": [
             {
                 "what": finding.value,

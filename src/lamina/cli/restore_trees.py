@@ -89,7 +89,7 @@ def _lines(plan: TreePlan, report: TreeReport, options: RestoreOptions) -> list[
     lines = [f"snapshot {plan.snapshot.short_id}: restored {made}", *([", ".join(rest)] if rest else [])]
     lines.append(f"wrote {format_size(report.written)}, in {format_duration(seconds)}{speed}")
     if report.verified and not report.count_of(Finding.DIFFERENT):
-        lines.append("read back and compared: all right")
+        lines.append(f"read back and compared {report.compared} files: all right")
     return lines
 
 

@@ -44,6 +44,7 @@ def check_tree(
             for file, reason in different:
                 report.find(Finding.DIFFERENT, Spot(file.folder, file.entry.name), reason)
             for file in batches.pop(0):
+                report.compared += 1
                 file.folder.release()
     report.verified = True
 
@@ -104,7 +105,7 @@ class _Check:
                 return False
             if entry.metadata.is_implied:
                 return self._target.is_type(entry, status) and status.st_size == entry.size
-            return self._target.is_right(folder, entry, status)
+            return self._target.is_right(folder, entry, status) or self._target.is_nearly_right(entry, status)
         except OSError:
             return False
 

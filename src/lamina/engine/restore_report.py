@@ -57,6 +57,7 @@ class TreeReport:
     written: int = 0  # bytes
     kept_bytes: int = 0
     verified: bool = False
+    compared: int = 0  # files, when it was verified
     duration: timedelta = timedelta()
     findings: dict[Finding, Findings] = field(default_factory=dict)
     not_applied: Mapping[str, NotApplied] = field(default_factory=dict)  # by kind

@@ -16,7 +16,7 @@ from lamina.engine.restore_names import Names
 from lamina.engine.restore_plan import Action, Enter, Leave, Overwrite, RestoreOptions, TreePlan, TreeWalk
 from lamina.engine.restore_report import Finding, Record, TreeReport
 from lamina.engine.threads import each
-from lamina.errors import EntryMissing, LaminaError, NotPermitted
+from lamina.errors import Damaged, EntryMissing, LaminaError, NotPermitted
 from lamina.model.entries import Entry, EntryState, EntryType
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role
@@ -149,7 +149,7 @@ class _Run:
                 self._keep(directory, entry, status)
             elif action is not Action.LEFT_ALONE:
                 return self._make(directory, entry, status)
-        except OSError as error:
+        except (OSError, Damaged) as error:
             self._record.fail(spot, error)
         return ()
 
@@ -172,11 +172,14 @@ class _Run:
         return Action.LEFT_ALONE
 
     def _is_right(self, folder: TargetFolder, entry: Entry, status: os.stat_result) -> bool:
+        """Raises: OSError, Damaged, StorageError."""
         if entry.type is EntryType.FILE and not entry.metadata.inode:
             # times of images and streams say nothing of their content
             is_alike = self._target.is_type(entry, status) and status.st_size == entry.size
             return is_alike and self._writer.is_there(entry, folder)
-        return self._target.is_right(folder, entry, status)
+        if self._target.is_right(folder, entry, status):
+            return True
+        return self._target.is_nearly_right(entry, status) and self._writer.is_there(entry, folder)
 
     def _keep(self, directory: OpenDirectory, entry: Entry, status: os.stat_result | None) -> None:
         """Raises: OSError."""

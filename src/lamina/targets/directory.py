@@ -42,6 +42,7 @@ _TYPES = {
 HOPELESS = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
 )  # no other entry fares better
+COARSEST_NS = 2_000_000_000  # to which file systems round times: FAT
 _DEVICES = frozenset({EntryType.CHARACTER_DEVICE, EntryType.BLOCK_DEVICE})
 
 
@@ -106,6 +107,12 @@ class DirectoryTarget:
         if entry.type is EntryType.SYMLINK:
             return os.readlink(entry.name, dir_fd=folder.fd) == entry.target
         return entry.type not in _DEVICES or entry.special == (os.major(status.st_rdev), os.minor(status.st_rdev))
+
+    def is_nearly_right(self, entry: Entry, status: os.stat_result) -> bool:
+        """Whether a file may be right, but for a time that the file system may have rounded; its content decides."""
+        if entry.type is not EntryType.FILE or not self.is_type(entry, status) or status.st_size != entry.size:
+            return False
+        return abs(status.st_mtime_ns - entry.metadata.mtime_ns) < COARSEST_NS
 
     @staticmethod
     def is_type(entry: Entry, status: os.stat_result) -> bool:

@@ -13,7 +13,16 @@ from lamina.engine.restore_plan import Action, Overwrite, RestoreOptions, plan_t
 from lamina.engine.restore_report import Finding, TreeReport
 from lamina.engine.restore_tree import restore_tree
 from lamina.errors import EntryMissing, NotPermitted, Stopped, TargetUnwritable, UsageError
-from lamina.model.entries import Entry, EntryState, EntryType, FixedContent, Metadata, Position, SlicedContent
+from lamina.model.entries import (
+    CutContent,
+    Entry,
+    EntryState,
+    EntryType,
+    FixedContent,
+    Metadata,
+    Position,
+    SlicedContent,
+)
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot
 from lamina.repository.trees import DirectoryWriter, get_entry
@@ -305,6 +314,32 @@ def test_leftovers_of_an_earlier_restore_are_removed(small: SmallRepository, sou
     (out / "a" / ".lamina-mine").write_bytes(b"somebody's")
     assert run(small, snapshot, out).deleted == 0
     assert [one.name for one in (out / "a").iterdir() if one.name.startswith(".lamina")] == [".lamina-mine"]
+
+
+def test_a_time_that_the_file_system_rounded_is_no_difference_but_the_content_is(
+    small: SmallRepository, source: Path, out: Path
+):
+    snapshot = store_tree(small, source)
+    assert run(small, snapshot, out, verify=True).compared == 5
+    for name in ("small", "empty", "deep/middle"):
+        os.utime(out / "a" / name, ns=(TIME, TIME // 2_000_000_000 * 2_000_000_000))
+    (out / "a" / "deep" / "middle").write_bytes(noise(200_000, 7))
+    os.utime(out / "a" / "deep" / "middle", ns=(TIME, TIME - 1))
+    report = run(small, snapshot, out, verify=True)
+    assert (report.files, report.count_of(Finding.LEFT_ALONE)) == (0, 1)
+    assert report.findings[Finding.LEFT_ALONE].examples[0][0] == str(out / "a" / "deep" / "middle")
+
+
+def test_damage_of_what_is_only_to_be_compared_costs_no_other_file(small: SmallRepository, out: Path):
+    damaged = Entry(b"a", EntryType.FILE, content=CutContent(4, b"\1" * 32))  # type: ignore[arg-type]
+    snapshot = store_entries(small, [damaged, Entry(b"b", EntryType.FILE, plain(), SlicedContent(0))])
+    out.mkdir()
+    (out / "a").write_bytes(b"mine")
+    report = run(small, snapshot, out)
+    assert report.findings[Finding.FAILED].examples[0][0] == str(out / "a")
+    assert (out / "a").read_bytes() == b"mine"
+    assert (out / "b").exists()
+    small.storage.delete(f"snapshots/{snapshot.id.hex()}")
 
 
 def test_times_of_images_and_streams_are_not_believed(small: SmallRepository, out: Path):
