@@ -176,6 +176,8 @@ def xattrs(place: int | bytes) -> tuple[tuple[bytes, bytes], ...]:
         return ()
     found = []
     for name in names:
+        if name.startswith("trusted.SGI_ACL_"):  # of XFS: the POSIX ACLs again, under another name
+            continue
         try:
             found.append((os.fsencode(name), os.getxattr(place, name)))
         except OSError as error:

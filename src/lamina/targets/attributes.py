@@ -26,6 +26,8 @@ _LONG = struct.calcsize("l") << 16
 _GET_FLAGS, _SET_FLAGS = _READS | _LONG | ord("f") << 8 | 1, _WRITES | _LONG | ord("f") << 8 | 2
 
 # What is not in the snapshot is removed if it is of these; others (labels of SELinux) come by themselves.
+# What XFS shows a second time: its POSIX ACLs, whose numbers nobody translates there.
+_TWINS = (b"trusted.SGI_ACL_",)
 _OURS = (b"user.", b"trusted.", b"system.posix_acl_", b"security.capability")
 _SET_IDS = stat.S_ISUID | stat.S_ISGID
 _FAILURES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
@@ -109,6 +111,8 @@ class Attributes:
         if not is_link and not is_mode_last:
             self._chmod(place, mode, spot)
         for name, value in wanted.xattrs:
+            if name.startswith(_TWINS):
+                continue
             with self.shortfalls.noting(Kind.XATTR, spot, _named(name)):
                 os.setxattr(place, name, self._owners.xattr(name, value))
         try:
@@ -141,6 +145,8 @@ class Attributes:
             with self.shortfalls.noting(Kind.MODE, spot):
                 os.chmod(place, mode)
         for name, value in wanted.xattrs:
+            if name.startswith(_TWINS):
+                continue
             with self.shortfalls.noting(Kind.XATTR, spot, _named(name)):
                 changed |= self._set_different(place, name, self._owners.xattr(name, value))
         if status.st_mtime_ns != wanted.mtime_ns:
@@ -180,7 +186,7 @@ class Attributes:
             if error.errno != errno.EOPNOTSUPP:
                 self.shortfalls.add(Kind.XATTR, spot, error)
             return False
-        extra = [name for name in names if name not in keep and name.startswith(_OURS)]
+        extra = [name for name in names if name not in keep and name.startswith(_OURS) and not name.startswith(_TWINS)]
         for name in extra:
             with self.shortfalls.noting(Kind.XATTR, spot, _named(name)):
                 os.removexattr(place, name)

@@ -496,3 +496,25 @@ def test_a_target_may_lie_behind_a_link_that_the_user_named(tmp_path: Path):
     target.sync()
     target.close()
     assert (tmp_path / "real" / "f").read_bytes() == b"x"
+
+
+@pytest.mark.root
+@pytest.mark.integration
+def test_acls_that_xfs_shows_twice_are_one_attribute(tmp_path: Path):
+    from lamina.sources.inodes import xattrs
+    from tests.integration.file_systems import file_system
+
+    acl = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", *one)
+        for one in ((1, 6, 2**32 - 1), (2, 7, 4321), (4, 4, 2**32 - 1), (16, 7, 2**32 - 1), (32, 4, 2**32 - 1))
+    )
+    with file_system("xfs", tmp_path / "xfs", size="320M") as place:
+        made = DirectoryTarget(str(place / "out"), Owners({}, {}))
+        try:
+            wanted = known(0o674, xattrs=((b"system.posix_acl_access", acl), (b"trusted.SGI_ACL_FILE", b"junk")))
+            write(made, b"f", b"content", wanted)
+            assert not made.correct(made.top, b"f", wanted)
+            assert not made.shortfalls.kinds
+        finally:
+            made.close()
+        assert xattrs(os.fsencode(place / "out" / "f")) == ((b"system.posix_acl_access", acl),)
