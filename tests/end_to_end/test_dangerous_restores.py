@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-from tests.end_to_end.lamina_cli import Person
+from tests.end_to_end.lamina_cli import Person, events
 
 
 def test_a_repository_below_the_target_outlives_delete(person: Person):
@@ -20,3 +20,12 @@ def test_a_repository_below_the_target_outlives_delete(person: Person):
     assert b"srv/repository: it holds" in done.stderr
     assert sorted(one.name for one in inside.parent.iterdir()) == ["data", "repository"]
     assert person.report("verify")["problems"] == []
+
+
+def test_the_report_is_the_last_event_of_a_restore_with_warnings(person: Person):
+    person.write("t/f", b"data")
+    person.do("backup", "t", "--name", "t")
+    person.write("out/t/f", b"mine")
+    done = person.run("restore", "t@latest", "out", "--json")
+    assert done.returncode == 3
+    assert [event["event"] for event in events(done.stdout)][-2:] == ["message", "report"]

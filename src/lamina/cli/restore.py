@@ -101,11 +101,11 @@ def _restore_one(call: Call, repository: Repository, plan: RestorePlan, operatio
     force = arguments.force or arguments.overwrite in {"if-changed", "always"}
     opener = target_opener(arguments.target, force=force, resume=arguments.resume)
     report = restore(repository, plan, opener, verify=arguments.verify, operation=operation)
-    output.report("restore", restore_document(plan, report), [] if output.style.quiet else _lines(plan, report))
     for one in report.unread:
         output.warning(
             f"{one.path}: {one.length} bytes at {one.offset} could not be read when the snapshot was made ({one.reason})"
         )
+    output.report("restore", restore_document(plan, report), [] if output.style.quiet else _lines(plan, report))
     return exit_codes.PARTIAL if report.unread else exit_codes.DONE
 
 

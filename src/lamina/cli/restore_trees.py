@@ -52,8 +52,8 @@ def restore_tree_of(call: Call, world: tuple[Repository, Operation], snapshot: S
     finally:
         target.close()
     lines = [] if output.style.quiet else _lines(plan, report, options)
-    output.report("restore", tree_restore_document(plan, report, arguments.target, dry_run=options.dry_run), lines)
     _warn(call, report)
+    output.report("restore", tree_restore_document(plan, report, arguments.target, dry_run=options.dry_run), lines)
     if report.count_of(Finding.DIFFERENT):
         return exit_codes.FAILED
     return exit_codes.DONE if options.dry_run or report.is_complete else exit_codes.PARTIAL
