@@ -81,7 +81,7 @@ class DirectoryTarget:
     def status(self, folder: TargetFolder, name: bytes) -> os.stat_result | None:
         """What is there; None for nothing. Raises: OSError."""
         check_name(name)
-        if folder.fresh or folder.is_absent:
+        if folder.is_absent:
             return None
         try:
             return os.stat(name, dir_fd=folder.fd, follow_symlinks=False)
@@ -91,7 +91,8 @@ class DirectoryTarget:
     def look(self, folder: TargetFolder, entry: Entry) -> os.stat_result | None:
         """What is there, where an entry belongs; what an interrupted restore left of a small file goes. Raises: OSError."""
         name = entry.name
-        status = self.status(folder, name)
+        check_name(name)
+        status = None if folder.fresh else self.status(folder, name)
         if status is None or not is_unfinished(status) or entry.metadata.mode == UNFINISHED:
             return status
         if not self._is_dry_run:

@@ -279,6 +279,12 @@ def test_an_interrupted_restore_goes_on_and_leaves_no_half_file(
     assert same(source, out) == []
 
 
+def test_files_in_a_target_that_was_just_made_are_compared_too(small: SmallRepository, tmp_path: Path, out: Path):
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "at-the-top").write_bytes(b"x")
+    assert run(small, store_tree(small, tmp_path / "source"), out, verify=True).compared == 1
+
+
 def test_a_file_that_looks_like_one_cut_off_outlives_its_verification(small: SmallRepository, source: Path, out: Path):
     (source / "a" / "small").chmod(0o1200)
     snapshot = store_tree(small, source)
