@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from lamina.errors import Damaged, NotPermitted
+from lamina.errors import ChunkMissing, Damaged, FormatUnknown, NotPermitted
 from lamina.model.entries import CutContent, Entry, FixedContent, Position, SlicedContent
 from lamina.model.ids import ChunkId, PackId
 from lamina.model.snapshots import Snapshot
-from lamina.repository.contents import iter_parts
+from lamina.repository.cut_streams import Child, read_cut_node
 from lamina.repository.directories import DirectoryNode
 from lamina.repository.format import BlobKind, pack_name
 from lamina.repository.repository import Repository
 from lamina.repository.streams import FANOUT, decode_fixed_node, tree_depth
-from lamina.repository.trees import children, get_directory_node
+from lamina.repository.trees import children, directory_nodes, get_directory_node
 
 PATHS_NAMED = 100  # of one snapshot; who has lost more than that needs a count, not a list
 
 _Wrong = frozenset[str]  # names of objects that are missing or damaged
 _NOTHING: _Wrong = frozenset()
+_LOOP: _Wrong = frozenset({"metadata that leads back to itself"})  # no ids are like that: they are somebody's lies
 _Below = tuple[str, Sequence[ChunkId], _Wrong]  # of one entry: its name, directory nodes below it, what else is wrong
 
 
@@ -35,7 +36,8 @@ class Reachability:
         self._index = repository.index
         self._bad_blobs = bad_blobs
         self._good_packs = good_packs
-        self._fixed: dict[tuple[ChunkId, int, int], _Wrong] = {}  # under a node of (id, level, chunks it stands for)
+        self._fixed: dict[tuple[ChunkId, int, int, int], _Wrong] = {}  # under a node of (id, level, size, chunk size)
+        self._cut: dict[tuple[Child, int | None], _Wrong] = {}  # under a node of (size and id, level)
         self._metadata: dict[ChunkId, _Wrong] = {}  # under a directory, or any other node that only links are known of
         self._affected: defaultdict[str, set[str]] = defaultdict(set)
 
@@ -98,16 +100,31 @@ class Reachability:
         try:
             node = get_directory_node(self._reader, chunk)
             if node.has_parts:
-                return [("", [node.part(number) for number in range(len(node.records))], _NOTHING)]
+                return [("", [node.part(number) for number in range(len(node.records))], self._misplaced(chunk))]
             return [self._entry(node, number) for number in range(len(node.records))]
         except NotPermitted:
             return [("", (), self._below_links(BlobKind.DIRECTORY, chunk))]
+        except FormatUnknown as error:
+            return [("", (), frozenset({f"metadata chunk {chunk.hex()} ({error.message})"}))]
         except Damaged:
             return [("", (), frozenset({self._where(chunk)}))]
 
+    def _misplaced(self, chunk: ChunkId) -> _Wrong:
+        """Whether the parts of a long directory do not make one."""
+        try:
+            deque(directory_nodes(self._reader, chunk), maxlen=0)
+        except (ChunkMissing, FormatUnknown):
+            return _NOTHING  # that is said of the part itself
+        except Damaged as error:
+            return frozenset({error.message})
+        return _NOTHING
+
     def _entry(self, node: DirectoryNode, number: int) -> _Below:
-        entry = node.entry(number)
-        name = entry.name.decode("utf-8", "surrogateescape")
+        name = node.records[number].name.decode("utf-8", "surrogateescape")
+        try:
+            entry = node.entry(number)
+        except (Damaged, FormatUnknown) as error:
+            return name, (), frozenset({error.message})
         return name, () if entry.child is None else (entry.child,), self._below_content(entry)
 
     def _below_content(self, entry: Entry) -> _Wrong:
@@ -115,46 +132,64 @@ class Reachability:
         if isinstance(content, SlicedContent):
             return _NOTHING.union(*(self._chunk(chunk, offset + length) for chunk, offset, length in content.slices))
         if isinstance(content, CutContent):
-            try:
-                parts = [part.chunk for part in iter_parts(self._reader, content)]
-            except Damaged as error:
-                return frozenset({error.message})
-            return _NOTHING.union(*(self._chunk(chunk) for chunk in parts if chunk is not None))
+            return self._cut_node(Child(content.size, content.id), None)
         if content is None or content.id is None:
             return _NOTHING
         return self._below_fixed(content, content.id)
 
     def _below_fixed(self, content: FixedContent, chunk: ChunkId) -> _Wrong:
-        count = -(-content.size // content.chunk_size)
-        if content.position is not Position.DATA or not tree_depth(count):
+        depth = tree_depth(-(-content.size // content.chunk_size))
+        if content.position is not Position.DATA:
             return self._chunk(chunk)
-        return self._fixed_node(chunk, tree_depth(count), count)
+        return self._fixed_node(chunk, depth, content.size, content.chunk_size)
 
-    def _fixed_node(self, chunk: ChunkId, level: int, chunks: int) -> _Wrong:
-        """What is wrong under a node of *level* that must stand for *chunks* chunks."""
-        key = (chunk, level, chunks)
+    def _fixed_node(self, chunk: ChunkId, level: int, size: int, chunk_size: int) -> _Wrong:
+        """What is wrong under a node of *level* that must stand for *size* bytes; on level 0, with a chunk."""
+        if not level:
+            return self._chunk(chunk, size, exactly=True)
+        key = (chunk, level, size, chunk_size)
         if key not in self._fixed:
-            self._fixed[key] = self._read_fixed_node(chunk, level, chunks)
+            self._fixed[key] = self._read_fixed_node(chunk, level, size, chunk_size)
         return self._fixed[key]
 
-    def _read_fixed_node(self, chunk: ChunkId, level: int, chunks: int) -> _Wrong:
+    def _read_fixed_node(self, chunk: ChunkId, level: int, size: int, chunk_size: int) -> _Wrong:
         name = f"metadata chunk {chunk.hex()}"
         try:
             node = decode_fixed_node(self._reader.get_links(BlobKind.FIXED_NODE, chunk), name=name)
         except Damaged:
             return frozenset({self._where(chunk)})
-        under = FANOUT ** (level - 1)
-        if node.level != level or len(node.slots) != -(-chunks // under):
+        under = chunk_size * FANOUT ** (level - 1)
+        if node.level != level or len(node.slots) != -(-size // under):
             return frozenset({f"{name} (it has another shape than the size of the stream needs)"})
         wrong: set[str] = set()
         for number, (kind, child) in enumerate(node.slots):
             if child is None:
                 continue
-            if level == 1 or kind is not Position.DATA:
-                wrong |= self._chunk(child)
+            if kind is not Position.DATA:
+                wrong |= self._chunk(child)  # kept, and as long as it was then
             else:
-                wrong |= self._fixed_node(child, level - 1, min(under, chunks - number * under))
+                wrong |= self._fixed_node(child, level - 1, min(under, size - number * under), chunk_size)
         return frozenset(wrong)
+
+    def _cut_node(self, node: Child, level: int | None) -> _Wrong:
+        """What is wrong under a node of a stream that its content cut; of *level*, if it is not the root."""
+        if level == 0:
+            return self._chunk(node.id, node.size, exactly=True)
+        key = (node, level)
+        if key not in self._cut:
+            self._cut[key] = self._read_cut_node(node, level)
+        return self._cut[key]
+
+    def _read_cut_node(self, node: Child, level: int | None) -> _Wrong:
+        try:
+            found, below = read_cut_node(self._reader, node)
+        except ChunkMissing:
+            return frozenset({self._where(node.id)})
+        except Damaged as error:
+            return frozenset({error.message})
+        if level is not None and found != level:
+            return frozenset({f"metadata chunk {node.id.hex()} (it is of level {found} where {level} is needed)"})
+        return _NOTHING.union(*(self._cut_node(child, found - 1) for child in below))
 
     def _below_links(self, kind: BlobKind, root: ChunkId) -> _Wrong:
         """The same with links only, the deepest first."""
@@ -178,7 +213,10 @@ class Reachability:
         if found is None:
             return self._chunk(chunk) or frozenset({f"metadata chunk {chunk.hex()}"})
         return _NOTHING.union(
-            *(self._chunk(child) if kind is BlobKind.DATA else self._metadata[child] for kind, child in found)
+            *(
+                self._chunk(child) if kind is BlobKind.DATA else self._metadata.get(child, _LOOP)
+                for kind, child in found
+            )
         )
 
     def _children(self, kind: BlobKind, chunk: ChunkId) -> list[tuple[BlobKind, ChunkId]] | None:
@@ -186,15 +224,17 @@ class Reachability:
         try:
             links = self._reader.get_links(kind, chunk)
             return list(children(kind, links, name=f"metadata chunk {chunk.hex()}"))
-        except Damaged:
+        except (Damaged, FormatUnknown):
             return None
 
-    def _chunk(self, chunk: ChunkId, needed: int = 0) -> _Wrong:
-        """Empty if a chunk is whole in some pack, and has the bytes that are needed."""
+    def _chunk(self, chunk: ChunkId, needed: int = 0, *, exactly: bool = False) -> _Wrong:
+        """Empty if a chunk is whole in some pack, and has the bytes that are needed, or *exactly* these."""
         for place in self._index.places(chunk):
             if place.pack in self._good_packs and (chunk, place.pack) not in self._bad_blobs:
                 if place.plain_size < needed:
                     return frozenset({f"chunk {chunk.hex()} (it has fewer bytes than a file needs of it)"})
+                if exactly and place.plain_size > needed:
+                    return frozenset({f"chunk {chunk.hex()} (it has more bytes than a file needs of it)"})
                 return _NOTHING
         return frozenset({self._where(chunk)})
 

@@ -85,7 +85,7 @@ def decode_cut_node(links: bytes, *, name: str) -> tuple[int, list[Child]]:
 
 def iter_cut_chunks(reader: ChunkReader, content: CutContent) -> Iterator[Child]:
     """The chunks of a stream in order, as they are needed. Raises: Damaged, ChunkMissing."""
-    level, children = _read_node(reader, Child(content.size, content.id))
+    level, children = read_cut_node(reader, Child(content.size, content.id))
     todo = [(level, iter(children))]
     while todo:
         level, rest = todo[-1]
@@ -95,13 +95,14 @@ def iter_cut_chunks(reader: ChunkReader, content: CutContent) -> Iterator[Child]
         elif level == 1:
             yield child
         else:
-            below, found = _read_node(reader, child)
+            below, found = read_cut_node(reader, child)
             if below != level - 1:
                 raise Damaged(f"metadata chunk {child.id.hex()} is of level {below} where {level - 1} is needed")
             todo.append((below, iter(found)))
 
 
-def _read_node(reader: ChunkReader, node: Child) -> tuple[int, list[Child]]:
+def read_cut_node(reader: ChunkReader, node: Child) -> tuple[int, list[Child]]:
+    """The level of a node, and the children that make up its size. Raises: Damaged, ChunkMissing."""
     name = f"metadata chunk {node.id.hex()}"
     level, children = decode_cut_node(reader.get_links(BlobKind.CUT_NODE, node.id), name=name)
     size = sum(child.size for child in children)
