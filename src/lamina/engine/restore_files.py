@@ -245,6 +245,12 @@ class FileWriter:
         self._operation.progress.advance(read=batch.written, skipped=batch.kept)
         return batch
 
+    def unread_bytes(self, entry: Entry) -> int:
+        """How much of a file could not be read when the snapshot was made. Raises: Damaged, StorageError."""
+        if not isinstance(entry.content, FixedContent):
+            return 0  # others are read whole or not at all
+        return sum(part.length for part in iter_parts(self._reader, entry.content) if part.unread)
+
     def is_there(self, entry: Entry, folder: TargetFolder) -> bool:
         """Whether a file holds the content already, byte for byte. Raises: OSError, Damaged, StorageError."""
         assert entry.content is not None  # noqa: S101 - it is a file

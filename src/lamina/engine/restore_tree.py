@@ -73,6 +73,7 @@ class _Run:
         self.report = self._record.report
         self._walk = TreeWalk(repository.reader(), plan)
         self._target = target
+        self._is_partial = plan.snapshot.partial
         self._options = options
         self._operation = operation
         self._large: set[FileJob] = set()  # that are open
@@ -182,7 +183,10 @@ class _Run:
         return self._target.is_nearly_right(entry, status) and self._writer.is_there(entry, folder)
 
     def _keep(self, directory: OpenDirectory, entry: Entry, status: os.stat_result | None) -> None:
-        """Raises: OSError."""
+        """Raises: OSError, Damaged."""
+        unread = self._writer.unread_bytes(entry) if self._is_partial else 0
+        if unread:
+            self.report.find(Finding.FLAWED, Spot(directory.folder, entry.name), f"{unread} bytes could not be read")
         self.report.kept += 1
         self.report.kept_bytes += entry.size
         self._operation.progress.advance(skipped=entry.size)

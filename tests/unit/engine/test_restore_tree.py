@@ -483,6 +483,17 @@ def test_entries_that_are_not_whole_are_restored_as_far_as_they_go_and_told(smal
     assert not report.is_complete
 
 
+def test_ranges_that_were_not_read_are_told_of_a_file_that_is_kept_too(small: SmallRepository, out: Path):
+    """A restore that is run again must not look better than the first."""
+    storer = Storer(small)
+    writer = DirectoryWriter(storer.writer)
+    writer.add(Entry(b"image", EntryType.FILE, plain(), FixedContent(5, 1 << 20, Position.UNREAD, None)))
+    snapshot = storer.commit(writer.finish()[0], partial=True)
+    assert run(small, snapshot, out).count_of(Finding.FLAWED) == 1
+    again = run(small, snapshot, out)
+    assert (again.files, again.kept, again.count_of(Finding.FLAWED)) == (0, 1, 1)
+
+
 def test_damage_costs_the_files_that_it_is_in_and_no_others(small: SmallRepository, source: Path, out: Path):
     missing = FixedContent(5, 1 << 20, Position.DATA, b"\1" * 32)  # type: ignore[arg-type]
 
