@@ -29,3 +29,15 @@ def test_the_report_is_the_last_event_of_a_restore_with_warnings(person: Person)
     done = person.run("restore", "t@latest", "out", "--json")
     assert done.returncode == 3
     assert [event["event"] for event in events(done.stdout)][-2:] == ["message", "report"]
+
+
+def test_a_name_that_a_key_cannot_read_is_not_called_missing(person: Person):
+    """An error is never read as absence, and a name that is hidden neither."""
+    person.write("t/f", b"data")
+    person.do("backup", "t", "--name", "t")
+    person.write("steward", b"another passphrase")
+    (person.directory / "steward").chmod(0o600)
+    person.do("key", "add", "--role", "steward", "--new-passphrase-file", "steward")
+    done = person.run("ls", "t@latest", "--passphrase-file", "steward")
+    assert done.returncode == 1
+    assert b"1 have names it cannot read" in done.stderr

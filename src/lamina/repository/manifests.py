@@ -255,6 +255,12 @@ def heads(snapshots: Sequence[Snapshot], name: str) -> list[Snapshot]:
 
 def _latest(snapshots: Sequence[Snapshot], name: str | None, back: int, text: str) -> Snapshot:
     fitting = [snapshot for snapshot in snapshots if name is None or snapshot.name == name]
+    hidden = sum(snapshot.name is None for snapshot in snapshots)
+    if not fitting and name is not None and hidden:
+        raise SnapshotMissing(
+            f"{text!r}: no snapshot whose name this key can read is called {name!r}; {hidden} have names it cannot read",
+            hint="name the snapshot by its id (see `lamina snapshots`), or use an owner's passphrase",
+        )
     if not fitting:
         what = "there is no snapshot yet" if name is None else f"there is no snapshot of the name {name!r}"
         raise SnapshotMissing(f"{text!r}: {what}", hint="see `lamina snapshots`")
