@@ -92,6 +92,7 @@ class Directories:
             return None
         self._record.tell(Action.NEW if status is None else Action.REPLACED, spot)
         self._record.report.directories += 1
+        self._record.report.replaced += status is not None
         if dry_run:
             return self._target.absent_folder(above, entry.name)
         if status is not None:
