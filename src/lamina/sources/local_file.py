@@ -42,11 +42,15 @@ class LocalFile:
             raise self._unreadable("cannot find all attributes of", error) from error
 
     def read_into(self, buffer: memoryview) -> int:
-        """Fill the buffer; what the file grew by since it was opened need not be read."""
+        """Fill the buffer; what the file grew by since it was opened is not read: it may grow faster than it is stored."""
         done, wanted, size = 0, len(buffer), self.found.size
+        if self._offset < size:
+            wanted = min(wanted, size - self._offset)
+        elif size and self.changed():
+            return 0
         try:
             while done < wanted:
-                rest = buffer[done:] if done else buffer
+                rest = buffer[done:wanted]
                 if self._long is None:
                     count = os.preadv(self._fd, (rest,), self._offset)
                 else:

@@ -680,6 +680,25 @@ def test_a_change_is_seen(root, opened, change):
     file.close()
 
 
+@pytest.mark.parametrize("size", [100, 9 * MIB])
+def test_what_a_file_grows_by_while_it_is_read_is_not_read(root, opened, size):
+    """A file that is written faster than it is stored would never end."""
+    (root / "file").write_bytes(b"a" * size)
+    source = opened()
+    folder, found = find(source, b"file")
+    file = source.open(folder, found)
+    buffer, got = memoryview(bytearray(4 * MIB)), []
+    while not got or got[-1]:
+        with open(root / "file", "ab") as growing:
+            growing.write(b"b" * 5 * MIB)
+        got.append(file.read_into(buffer))
+        assert len(got) < 10, "it never ends"
+    assert sum(got) == size
+    assert file.changed()
+    file.close()
+    folder.release()
+
+
 def test_a_file_that_shrinks_ends_early(root, opened):
     (root / "file").write_bytes(b"x" * MIB)
     source = opened()
