@@ -87,6 +87,10 @@ def _add_tuning(parser: Parser) -> None:
         help="files are unchanged if size and FIELDS are (default: mtime,ctime,inode; none: read every file)",
     )  # fmt: skip
     add(
+        "--readers", metavar="N", type=int, choices=range(1, 65),
+        help="read files with N threads (default: as many as profit; 1 for a rotating disk)",
+    )  # fmt: skip
+    add(
         "--file-timeout", metavar="TIME", type=typed(parse_timeout),
         help="give a file up that does not answer for so long (default: 5m)",
     )  # fmt: skip
@@ -212,6 +216,8 @@ def _tree_options(call: Call) -> TreeOptions:
     options, arguments = TreeOptions(), call.arguments
     if "compare" in arguments:
         options = replace(options, compare=arguments.compare)
+    if arguments.readers is not None:
+        options = replace(options, readers=arguments.readers)
     if arguments.file_timeout is not None:
         options = replace(options, file_timeout_s=arguments.file_timeout)
     return options

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from lamina.engine.cutting import ContentStorer, GatedPutter
 from lamina.engine.file_reader import FileReader
 from lamina.engine.known import Compare, KnownEntry, TreeComparison
+from lamina.engine.pace import MOST, Pace
 from lamina.engine.parent import Parent
-from lamina.engine.trees import TreeJob, store_tree
+from lamina.engine.trees import Readers, TreeJob, store_tree
 from lamina.engine.watched import WatchedThreads
 from lamina.errors import Damaged
 from lamina.model.entries import Content, Entry
@@ -29,7 +30,7 @@ class TreeOptions:
 
     compare: frozenset[Compare] | None = frozenset(Compare)  # None: every file is read
     file_timeout_s: float = FILE_TIMEOUT_S
-    threads: int | None = None  # that read files; None: one a processor, four at most
+    readers: int | None = None  # threads that read files; None: as many as profit
 
 
 class TreeBackup:
@@ -71,13 +72,15 @@ class TreeBackup:
         comparison = TreeComparison(self._repository, options.compare, self._parent.say_damaged)
         job = TreeJob(path, source, known, comparison)
         reader = FileReader(source, self._storer, self._repository.access.format.chunk_size, self._operation)
-        readers = WatchedThreads(options.threads or self._count, self._operation, options.file_timeout_s)
-        walkers = WatchedThreads(1, self._operation, options.file_timeout_s)
+        most = options.readers or MOST
+        walker = WatchedThreads(1, self._operation, options.file_timeout_s)
+        threads = WatchedThreads(most, self._operation, options.file_timeout_s)
         try:
-            return job, store_tree(job, self._putter, (walkers, readers), reader, self._keep_up)
+            readers = Readers(walker, threads, Pace(most, self._count), reader)
+            return job, store_tree(job, self._putter, readers, self._keep_up)
         finally:
-            walkers.close()
-            readers.close()
+            walker.close()
+            threads.close()
 
     def store_stream(self, source: StreamSource) -> Content:
         """Store a stream. Raises: SourceError, StorageError, Stopped."""

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from lamina.engine.file_reader import FileReader, ToRead, unread
 from lamina.engine.known import KnownDirectory, KnownEntry, TreeComparison
 from lamina.engine.outcome import Flaw
+from lamina.engine.pace import Pace
 from lamina.engine.sampling import Reservoir
-from lamina.engine.watched import NotAnswering, Watched, WatchedThreads
+from lamina.engine.watched import NotAnswering, Watch, Watched, WatchedThreads
 from lamina.engine.watched_walk import WatchedWalk
 from lamina.errors import Damaged, SourceMissing, SourceUnreadable
 from lamina.model.entries import Entry, EntryState, EntryType, Metadata
@@ -70,20 +71,23 @@ class TreeJob:
     unchanged: Reservoir[Sampled] = field(default_factory=lambda: Reservoir(SAMPLE_UNCHANGED))
 
 
-def store_tree(
-    job: TreeJob,
-    putter: ChunkPutter,
-    threads: tuple[WatchedThreads, WatchedThreads],
-    reader: FileReader,
-    keep_up: Callable[[], None],
-) -> Entry:
-    """Store a tree; the entry of its root. *threads* walk, and read files. *keep_up* is called now and then.
+@dataclass(frozen=True, slots=True)
+class Readers:
+    """What reads a tree: a thread that walks, threads that read files at a certain pace."""
+
+    walker: WatchedThreads
+    threads: WatchedThreads
+    pace: Pace
+    files: FileReader
+
+
+def store_tree(job: TreeJob, putter: ChunkPutter, readers: Readers, keep_up: Callable[[], None]) -> Entry:
+    """Store a tree; the entry of its root. *keep_up* is called now and then.
 
     Raises: StorageError, SourceError, Stopped.
     """
-    walkers, readers = threads
-    run = _Run(job, putter, readers, reader)
-    for step in WatchedWalk(job.source, walkers).steps(keep_up):
+    run = _Run(job, putter, readers)
+    for step in WatchedWalk(job.source, readers.walker).steps(keep_up):
         keep_up()
         if isinstance(step, Begin):
             run.begin(step)
@@ -174,11 +178,12 @@ class _Batch:
 class _Run:
     """One walk under way."""
 
-    def __init__(self, job: TreeJob, putter: ChunkPutter, threads: WatchedThreads, reader: FileReader) -> None:
+    def __init__(self, job: TreeJob, putter: ChunkPutter, readers: Readers) -> None:
         self._job = job
         self._putter = putter
-        self._threads = threads
-        self._reader = reader
+        self._threads = readers.threads
+        self._pace = readers.pace
+        self._reader = readers.files
         self._inside: list[_Directory] = []
         self._root: _Pending | None = None
         self._links: dict[
@@ -323,8 +328,14 @@ class _Run:
             self._under_way.append((batch, self._submit(batch)))
 
     def _submit(self, batch: _Batch) -> Watched[list[Entry | None]]:
-        reader, objects, hung = self._reader, batch.objects, dict(batch.hung)
-        return self._threads.submit(lambda watch: reader.read(objects, hung, watch))
+        reader, pace, objects, hung = self._reader, self._pace, batch.objects, dict(batch.hung)
+        is_small = all(one.found.size <= BUNDLED for one in objects)
+
+        def read(watch: Watch) -> list[Entry | None]:
+            with pace.reading(watch, len(objects), is_small=is_small):
+                return reader.read(objects, hung, watch)
+
+        return self._threads.submit(read)
 
     def _collect(self, keep_up: Callable[[], None] = lambda: None) -> None:
         """Wait for the oldest task and take over what it read."""

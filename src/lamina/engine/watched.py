@@ -28,6 +28,7 @@ class Watch:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.step = 0  # how many steps were begun
+        self.is_left_behind = False
         self._since: float | None = None
 
     def begin_step(self) -> None:
@@ -105,6 +106,7 @@ class WatchedThreads:
             thread.join(timeout=WAIT_S)
 
     def _leave_behind(self, watched: Watched[Outcome]) -> None:
+        watched.watch.is_left_behind = True
         if watched.thread in self._threads:
             self._threads.discard(watched.thread)
             self._start()

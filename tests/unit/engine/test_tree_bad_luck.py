@@ -149,7 +149,7 @@ def test_a_file_that_never_answers_is_given_up(
     hanging = Hanging(late.clock)
     try:
         report, _ = save(
-            late, tree, moods={(moment, b"deep"): hanging}, verify=VerifyMode.NONE, trees=TreeOptions(threads=1)
+            late, tree, moods={(moment, b"deep"): hanging}, verify=VerifyMode.NONE, trees=TreeOptions(readers=1)
         )
     finally:
         hanging.release()
