@@ -16,7 +16,7 @@ from lamina.testing.zoo import noise
 from tests.end_to_end.lamina_cli import Person, events
 from tests.integration.eio_file import needs_fuse
 from tests.integration.file_systems import file_system
-from tests.integration.moody_tree import FREEZING, MOODS, SIZE, content, moody_tree
+from tests.integration.moody_tree import FREEZING, GROWN, MOODS, SIZE, content, moody_tree
 
 pytestmark = pytest.mark.integration
 
@@ -73,7 +73,7 @@ def restored(person: Person, *, code: int = 0) -> Path:
 
 # What a mood leads to: the exit code, and what is restored of it (None: nothing).
 OUTCOMES: dict[str, tuple[int, bytes | None]] = {
-    "grows": (0, content("grows", 0, 2 * SIZE)),
+    "grows": (0, content("grows", 0, GROWN)),
     "shrinks": (0, content("shrinks", 0, SIZE // 4)),
     "vanishes": (0, None),
     "gone-at-once": (0, None),

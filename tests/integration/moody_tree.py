@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 
 KIB = 1 << 10
 SIZE = 640 * KIB
+GROWN = SIZE + 128 * KIB
 FREEZING = (
     "hangs-looking"  # while the kernel waits for this answer, it asks nothing else about what is in the directory
 )
 MOODS = {
-    "grows": "more of it each time its end is read, up to twice its size; then it stays",
+    "grows": "more of it the first two times its end is read; then it stays",
     "shrinks": "ends earlier once it is open",
     "vanishes": "is there until somebody opens it",
     "gone-at-once": "is listed and not there",
@@ -108,8 +109,8 @@ class _File:
                 raise OSError(errno.EIO, "")
             case "hangs-reading" if end > SIZE // 4:
                 threading.Event().wait()
-            case "grows" if end > self.size - 1 and self.size < 2 * SIZE:
-                self.size += 64 * KIB
+            case "grows" if end > self.size - 1 and self.size < GROWN:
+                self.size += (GROWN - SIZE) // 2
                 self.touch()
             case "restless":
                 self.version += 1
