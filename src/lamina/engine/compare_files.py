@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -10,6 +9,7 @@ from functools import partial
 from lamina.engine.compare import Coverage, VerifyMode
 from lamina.engine.images import ZEROS
 from lamina.engine.outcome import Difference
+from lamina.engine.sampling import Reservoir
 from lamina.engine.threads import batched
 from lamina.engine.trees import Sampled, TreeJob
 from lamina.engine.watched import NotAnswering, Watch, WatchedThreads
@@ -41,10 +41,14 @@ class FileComparison:
         self._job = job
         self._deadline_s = deadline_s
         self._last: tuple[ChunkId, bytes] | None = None
+        self._unanswered: list[int] = []  # sizes of files that cannot be read any more
         self._operation = operation
 
     def compare(self, root: Entry, mode: VerifyMode) -> Coverage:
-        """Compare all files, or a sample. A file that changed since is left out. Raises: StorageError, Stopped, Damaged."""
+        """Compare all files, or a sample; all are a sample if some cannot be read any more. A file that changed since is left out.
+
+        Raises: StorageError, Stopped, Damaged.
+        """
         compared = 0
         differences: list[Difference] = []
         for length, difference in self._outcomes(
@@ -55,7 +59,9 @@ class FileComparison:
             if difference is not None:
                 differences.append(difference)
         if mode is VerifyMode.FULL:
-            compared = root.size  # what was left out has changed since, and the next backup sees that
+            # What else was left out has changed since, and the next backup sees that.
+            compared = root.size - sum(self._unanswered)
+            mode = VerifyMode.SAMPLE if self._unanswered else mode
         else:
             self._operation.progress.advance(skipped=max(0, root.size - compared))
         return Coverage(mode, compared, root.size, tuple(differences))
@@ -74,6 +80,7 @@ class FileComparison:
                         left = []
                     except NotAnswering:
                         done = list(done)  # its thread was left behind, and might still go on
+                        self._unanswered.append(left[len(done)].entry.size)
                         left = left[len(done) + 1 :]
                     yield from done
         finally:
@@ -104,7 +111,10 @@ class FileComparison:
         try:
             with watch.asking():
                 folder, found = self._job.source.look(one.names)
-        except (SourceMissing, SourceUnreadable):
+        except SourceMissing:
+            return 0, None
+        except SourceUnreadable:
+            self._unanswered.append(entry.size)
             return 0, None
         try:
             if _changed(found.metadata, entry.metadata):
@@ -116,8 +126,11 @@ class FileComparison:
                 length, reason = self._compare_content(image, entry.content, mode, watch)
                 if not reason or file.changed() or _changed(file.found.metadata, entry.metadata):
                     return length, None
-        except (SourceMissing, SourceUnreadable):
-            return 0, None  # it vanished, or cannot be read now: that says nothing about what is stored
+        except SourceMissing:
+            return 0, None
+        except SourceUnreadable:  # that says nothing about what is stored
+            self._unanswered.append(entry.size)
+            return 0, None
         finally:
             folder.release()
         path = b"/".join(one.names).decode("utf-8", "surrogateescape")
@@ -125,9 +138,13 @@ class FileComparison:
         return length, Difference(shown, 0, entry.size, reason)
 
     def _compare_content(self, image: ImageSource, content: Content, mode: VerifyMode, watch: Watch) -> tuple[int, str]:
-        parts = list(iter_parts(self._reader, content))
-        if mode is VerifyMode.SAMPLE and len(parts) > PARTS:
-            parts = random.SystemRandom().sample(parts, PARTS)
+        parts = iter_parts(self._reader, content)
+        if mode is VerifyMode.SAMPLE:
+            chosen: Reservoir[ContentPart] = Reservoir(PARTS)
+            for number, part in enumerate(parts, 1):  # there may be millions
+                if number == chosen.next:
+                    chosen.take(part)
+            parts = iter(chosen.items)
         compared = 0
         for part in parts:
             self._operation.check_stop()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from lamina.engine.backup import BackupOptions, Input, VerifyMode, backup
+from lamina.errors import SourceUnreadable
 from lamina.model.snapshots import Trust
 from lamina.testing.moody_files import Hanging, MoodyFiles
 from lamina.testing.repositories import SmallRepository
@@ -120,6 +121,32 @@ def test_a_file_that_does_not_answer_when_it_is_compared_is_left_out(
         hanging.release()
     assert report.coverage.differences == ()
     assert report.coverage.compared == report.statistics.size - len(NOISE)
+
+
+@pytest.mark.parametrize("moment", ["look", "open"])
+def test_a_whole_comparison_is_none_if_something_cannot_be_read_any_more(
+    late: SmallRepository, tree: Path, moment: str
+):
+    files = MoodyFiles(tree)
+    look, real = files.look, getattr(files, moment)
+    is_compared = False
+
+    def looking(names):
+        nonlocal is_compared
+        is_compared = True
+        return look(names)
+
+    def refuse(*arguments):
+        if is_compared:
+            raise SourceUnreadable("the disk broke")
+        return real(*arguments)
+
+    files.look = looking
+    setattr(files, moment, refuse)
+    is_compared = moment == "look"
+    report, _ = save(late, files, verify=VerifyMode.FULL)
+    assert (report.coverage.mode, report.coverage.compared, report.coverage.differences) == (VerifyMode.SAMPLE, 0, ())
+    assert late.snapshots()[0].trust is Trust.FRESH
 
 
 def test_a_fresh_file_is_left_out_of_the_comparison(small: SmallRepository, tree: Path):
