@@ -16,7 +16,7 @@ from lamina.engine.outcome import Difference, Flaw
 from lamina.engine.parent import Parent
 from lamina.engine.tree_jobs import TreeBackup, TreeOptions
 from lamina.engine.trees import TreeCounts, TreeJob, sum_counts
-from lamina.errors import Damaged, LaminaError, Stopped, StorageError
+from lamina.errors import Damaged, LaminaError, SourceUnreadable, Stopped, StorageError
 from lamina.filters.pipeline import compression_level
 from lamina.model.entries import Entry, EntryType, Metadata
 from lamina.model.ids import SessionId
@@ -227,6 +227,8 @@ class _Run:
             return _Saved(one, Entry(b"", EntryType.FILE, source.metadata, image.content), image=image)
         if isinstance(source, FileSource):
             tree, entry = trees.store_tree(one.path, source, self._options.trees)
+            if entry.child is None and not one.path:  # there is no entry that could say so
+                raise SourceUnreadable(f"cannot look into {source.name}: {entry.error}", hint="nothing was backed up")
             return _Saved(one, entry, tree=tree)
         content = trees.store_stream(source)
         return _Saved(one, Entry(b"", EntryType.FILE, source.metadata, content))

@@ -253,7 +253,8 @@ class _Run:
             self._dispatch()
         assert self._root is not None  # noqa: S101 - a walk begins with it
         entry = self._root.entry
-        return entry.entry() if isinstance(entry, KnownEntry) else entry or unread(self._root.found, "it vanished")
+        assert entry is not None  # noqa: S101 - a walk ends by leaving it, and what was read is settled
+        return entry.entry() if isinstance(entry, KnownEntry) else entry
 
     def _give_up(self, directory: _Directory, step: End) -> None:
         """Of what nobody could look at in a directory, keep what the parent has of it."""

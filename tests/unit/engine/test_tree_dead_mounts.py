@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from lamina.engine.backup import VerifyMode
+from lamina.errors import SourceUnreadable
 from lamina.model.entries import EntryState
 from lamina.sources.folders import QuietOpener
 from lamina.testing.moody_files import HastyClock, MoodyFiles
@@ -71,6 +72,29 @@ def test_what_lies_in_a_directory_that_dies_is_kept_from_the_parent(late: SmallR
     assert report.files.flawed == 4
     assert not save(late, tree)[0].partial
     assert stored(late) == expected
+
+
+@pytest.mark.parametrize("path", ["tree", ""])
+def test_a_source_that_never_answers_is_no_empty_tree(
+    late: SmallRepository, tree: Path, path: str, dying: Dying, monkeypatch: pytest.MonkeyPatch
+):
+    real = os.listdir
+
+    def listdir(fd):
+        if threading.current_thread() is not threading.main_thread():
+            dying.die()
+        return real(fd)
+
+    monkeypatch.setattr(os, "listdir", listdir)
+    files = MoodyFiles(tree)
+    if not path:
+        with pytest.raises(SourceUnreadable, match="it did not answer"):
+            save(late, files, path="")
+        assert late.snapshots() == []
+        return
+    report, _ = save(late, files, verify=VerifyMode.NONE)
+    assert [(one.path, one.state) for one in report.flaws] == [("tree", EntryState.UNREAD)]
+    assert report.partial
 
 
 def test_a_directory_that_dies_at_the_first_backup_is_said_to(late: SmallRepository, tree: Path, dying: Dying):
