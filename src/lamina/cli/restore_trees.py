@@ -27,7 +27,8 @@ _SAID = {
     Finding.LEFT_ALONE: "differ from the snapshot and were left alone (--overwrite if-changed replaces them)",
     Finding.FAILED: "could not be restored",
     Finding.UNREAD: "are missing: they could not be read when the snapshot was made",
-    Finding.FLAWED: "are not as they were: they changed or could not be read when the snapshot was made",
+    Finding.FLAWED: "are not as they were: they could not be read when the snapshot was made",
+    Finding.CHANGED: "may be of several moments: they changed while the snapshot was made",
     Finding.KEPT_MOUNT: "were not deleted",
     Finding.DIFFERENT: "are not what was written when they are read back: the disk or the memory is faulty",
 }

@@ -49,6 +49,11 @@ class Directories:
         self._record = record
         touches_top = target.top.fresh or target.was_empty or options.overwrite.replaces
         top = OpenDirectory(target.top, plan.top.metadata if touches_top else None, None)
+        if target.was_empty and not options.dry_run:
+            try:
+                target.begin()
+            except OSError as error:
+                record.fail(Spot(target.top), error)
         target.top.hold()
         top.is_sure = plan.is_sure
         self._watch(top, whole=plan.patterns is None)
@@ -145,6 +150,8 @@ class Directories:
                     above.folder.hold_from(folder)
                     is_held = True
                 self._tidy(directory)
+                if above is None and not self._options.dry_run:
+                    self._target.end()
                 if directory.metadata is not None and not self._options.dry_run:
                     self._target.finish_folder(folder, directory.metadata)
             except OSError as error:

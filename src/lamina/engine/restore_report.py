@@ -24,6 +24,7 @@ class Finding(Enum):
     FAILED = "not restored"
     UNREAD = "not read when the snapshot was made"
     FLAWED = "not whole when the snapshot was made"
+    CHANGED = "changed while the snapshot was made"
     KEPT_MOUNT = "not deleted"
     DIFFERENT = "different when read back"
 
@@ -72,7 +73,7 @@ class TreeReport:
     @property
     def is_complete(self) -> bool:
         """Whether all is there as it was saved, but for attributes that only root may set."""
-        return not self.findings and all(one.privileged for one in self.not_applied.values())
+        return set(self.findings) <= {Finding.CHANGED} and all(one.privileged for one in self.not_applied.values())
 
 
 class Record:

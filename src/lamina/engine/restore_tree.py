@@ -50,7 +50,7 @@ def restore_tree(
         if options.verify and not options.dry_run:
             check_tree(repository, plan, target, report, operation)
     except LaminaError as error:
-        error.message += f"; until then, {report.files} files with {report.written} bytes were written"
+        error.message += "; what was restored until then stays"
         error.args = (error.message,)
         raise
     report.duration = timedelta(seconds=operation.clock.monotonic() - begun)
@@ -138,8 +138,10 @@ class _Run:
         if entry.state is EntryState.UNREAD:
             self.report.find(Finding.UNREAD, spot, entry.error)
             return ()
-        if entry.is_flawed:
-            self.report.find(Finding.FLAWED, spot, entry.error or "it changed while it was read")
+        if entry.state is EntryState.CHANGED:
+            self.report.find(Finding.CHANGED, spot, entry.error)
+        elif entry.is_flawed:
+            self.report.find(Finding.FLAWED, spot, entry.error)
         try:
             status = self._target.look(directory.folder, entry)
             first = self._names.find_first(entry)

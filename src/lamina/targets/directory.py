@@ -46,6 +46,9 @@ COARSEST_NS = 2_000_000_000  # to which file systems round times: FAT
 _DEVICES = frozenset({EntryType.CHARACTER_DEVICE, EntryType.BLOCK_DEVICE})
 
 
+_BEGUN = b".lamina-" + b"0" * 32  # an empty file in a target that a restore began to fill
+
+
 class FirstName(NamedTuple):
     """Where an object with several names was restored first."""
 
@@ -76,7 +79,18 @@ class DirectoryTarget:
         except OSError as error:
             raise target_fault(path, error, "make the directory", resumable=False) from error
         self._kept = frozenset(identity for one in kept if (identity := _identity_of(one)) is not None)
-        self.was_empty = self.top.is_absent or not os.listdir(self.top.fd)
+        names = [] if self.top.is_absent else os.listdir(self.top.fd)
+        self.was_empty = not names or os.fsdecode(_BEGUN) in names  # before this restore, or one that it goes on with
+
+    def begin(self) -> None:
+        """Remember, until `end`, that what is in the directory is of this restore. Raises: OSError."""
+        flags = os.O_CREAT | os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        os.close(os.open(_BEGUN, flags, 0o600, dir_fd=self.top.fd))
+
+    def end(self) -> None:
+        """All is there. Raises: OSError."""
+        with suppress(FileNotFoundError):
+            os.unlink(_BEGUN, dir_fd=self.top.fd)
 
     def status(self, folder: TargetFolder, name: bytes) -> os.stat_result | None:
         """What is there; None for nothing. Raises: OSError."""
