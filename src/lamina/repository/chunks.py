@@ -143,16 +143,20 @@ class ChunkReader:
         return None if intact else Damaged(f"{name} is damaged: its bytes do not fit its name")
 
     def _place(self, chunk: ChunkId) -> ChunkPlace:
-        place = next(self._index.places(chunk), None)
-        if place is None:
+        return self._places(chunk)[0]
+
+    def _places(self, chunk: ChunkId) -> list[ChunkPlace]:
+        """Every place of a chunk, one at least. Raises: ChunkMissing."""
+        places = list(self._index.places(chunk))
+        if not places:
             self._look_again()
-            place = next(self._index.places(chunk), None)
-        if place is None:
+            places = list(self._index.places(chunk))
+        if not places:
             raise ChunkMissing(
                 f"chunk {chunk.hex()} is in no pack that the index knows",
                 hint="run `lamina verify` for the whole picture",
             )
-        return place
+        return places
 
     def _look_again(self) -> None:
         """Load the index once more, from the storage alone: a prune may have moved chunks, a cache may be wrong."""
@@ -168,17 +172,16 @@ class ChunkReader:
 
     def _anywhere(self, chunk: ChunkId, unseal: Callable[[ChunkPlace, bytes], Result]) -> Result:
         """Try every place of a chunk; after a miss also those of a newer index."""
-        self._place(chunk)
         failure: Damaged | ObjectMissing | ObjectTruncated | None = None
         for attempt in range(2):
-            for place in list(self._index.places(chunk)):
+            for place in self._places(chunk):
                 try:
                     return unseal(place, self._fetch(place))
                 except _FAULTS as error:
                     failure = error
             if attempt == 0 and isinstance(failure, ObjectMissing):
                 self._look_again()
-        assert failure is not None  # noqa: S101 - _place found at least one place
+        assert failure is not None  # noqa: S101 - there is at least one place
         raise ChunkMissing(
             f"chunk {chunk.hex()} cannot be read: {failure.message}", hint="run `lamina verify` for the whole picture"
         ) from failure

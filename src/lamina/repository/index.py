@@ -26,6 +26,7 @@ from lamina.repository.records import AbortRecord, IndexRecord, ManifestRecord, 
 from lamina.repository.tables import ROW, ChunkPlace, Pack, Table, merge_tables, place_mark, write_table
 from lamina.storage.storage import Storage
 
+GROWTH = 4  # a table that is at most so much larger than all smaller ones together is joined with them
 MAX_TABLES = 8  # look-ups that miss visit every table; more than this are merged
 FRESH_LIMIT = 100_000  # new chunks kept in a dict (about 25 MB) before they become a table
 
@@ -136,7 +137,9 @@ class Index:
             record = loader.read(name)
             if record is not None:
                 tables.append(_store(directory, name, record))
-        self._tables = self._merged(tables, directory)  # look-ups under way go on with the old ones
+        self._tables = self._merged(
+            _gathered(tables, directory), directory
+        )  # look-ups under way go on with the old ones
         self._doubtful = loader.doubtful_packs()
         _remember(directory, loader.committed)
 
@@ -166,11 +169,7 @@ class Index:
         """*tables*, the smallest joined while there are too many; the new files lie in *directory*."""
         while len(tables) > MAX_TABLES:
             tables = sorted(tables, key=len)
-            ready, tables = tables[:MAX_TABLES], tables[MAX_TABLES:]
-            names = {name for table in ready for name in table.covers} or {os.urandom(8).hex()}
-            tables.append(merge_tables(directory, _table_name(names), ready))
-            for table in ready:
-                table.path.unlink(missing_ok=True)
+            tables = [*tables[MAX_TABLES:], _joined(tables[:MAX_TABLES], directory)]
         return tables
 
     def _spill(self) -> None:
@@ -213,6 +212,24 @@ def _remember(directory: Path, committed: set[SessionId]) -> None:
     temporary = directory / f".committed-{os.urandom(4).hex()}"
     temporary.write_bytes(b"".join(sorted(committed)))
     temporary.replace(directory / "committed")
+
+
+def _gathered(tables: list[Table], directory: Path) -> list[Table]:
+    """*tables*, the small ones joined: each look-up visits every table, and a run leaves one for each of its deltas."""
+    ordered = sorted(tables, key=len)
+    count, rows = 0, 0
+    while count < len(ordered) and (not count or len(ordered[count]) <= GROWTH * rows):
+        rows += len(ordered[count])
+        count += 1
+    return tables if count < 2 else [*ordered[count:], _joined(ordered[:count], directory)]
+
+
+def _joined(tables: list[Table], directory: Path) -> Table:
+    names = {name for table in tables for name in table.covers} or {os.urandom(8).hex()}
+    joined = merge_tables(directory, _table_name(names), tables)
+    for table in tables:
+        table.path.unlink(missing_ok=True)
+    return joined
 
 
 class _Loader:
