@@ -84,7 +84,7 @@ class FileReader:
                 if one.found.type is EntryType.FILE and one.known is None:
                     entries.append(self._read_file(one, bundle, number, now_ns))
                     continue
-                entry = self._describe(one)
+                entry = self._describe(one, now_ns)
                 if one.known is not None and _has_changed(entry.metadata, one.found.metadata):
                     entry = self._read_file(one, bundle, number, now_ns)
                 entries.append(entry)
@@ -96,10 +96,11 @@ class FileReader:
         self._store(bundle, entries)
         return entries
 
-    def _describe(self, one: ToRead) -> Entry:
+    def _describe(self, one: ToRead, now_ns: int) -> Entry:
         found = one.found
         metadata, target = self._source.describe(one.folder, found)
-        return Entry(found.name, found.type, metadata, one.known, target=target, special=found.special)
+        state = EntryState.FRESH if _is_fresh(metadata, now_ns) else EntryState.WHOLE  # links and attributes change too
+        return Entry(found.name, found.type, metadata, one.known, target=target, special=found.special, state=state)
 
     def _read_file(self, one: ToRead, bundle: _Bundle, number: int, now_ns: int) -> Entry:
         """The entry of a regular file; that of a small one gets its content with its bundle."""

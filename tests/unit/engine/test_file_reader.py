@@ -250,3 +250,15 @@ def test_the_clock_is_read_before_the_file(store: ChunkStore, sealers: ThreadPoo
     entries = reading.read(files, reading.objects(files))
     assert [one.state for one in entries] == [EntryState.FRESH] * 2
     files.close()
+
+
+def test_a_link_made_just_now_is_fresh(store: ChunkStore, sealers: ThreadPoolExecutor, tmp_path: Path):
+    """Another may take its place, and its inode, before the kernel's clock ticks."""
+    (tmp_path / "link").symlink_to("target")
+    reading = Reading(store, sealers, FrozenClock(datetime.fromtimestamp((tmp_path / "link").lstat().st_ctime, UTC)))
+    files = MoodyFiles(tmp_path)
+    (before,) = reading.read(files, reading.objects(files))
+    reading.clock.advance(timedelta(seconds=10))
+    (after,) = reading.read(files, reading.objects(files))
+    assert (before.state, after.state) == (EntryState.FRESH, EntryState.WHOLE)
+    files.close()
