@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from lamina.engine.restore_plan import Overwrite, RestoreOptions, plan_tree
-from lamina.engine.restore_report import Finding, TreeReport
-from lamina.engine.restore_tree import restore_tree
+from lamina.engine.restoring.plan import Overwrite, RestoreOptions, plan_tree
+from lamina.engine.restoring.report import Finding, TreeReport
+from lamina.engine.restoring.tree import restore_tree
 from lamina.errors import TargetUnwritable
 from lamina.model.entries import Entry, EntryType, SlicedContent
 from lamina.model.operation import Operation

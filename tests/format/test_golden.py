@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from lamina.engine.restore import RestoreItem, plan_restore, restore
-from lamina.engine.restore_plan import RestoreOptions, plan_tree
-from lamina.engine.restore_report import Finding
-from lamina.engine.restore_tree import restore_tree
+from lamina.engine.restoring.plan import RestoreOptions, plan_tree
+from lamina.engine.restoring.report import Finding
+from lamina.engine.restoring.tree import restore_tree
 from lamina.engine.verify import verify
 from lamina.model.entries import Entry, FixedContent, Position
 from lamina.model.operation import Operation

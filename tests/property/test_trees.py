@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lamina.engine.backup import BackupOptions, BackupReport, Input, VerifyMode, backup
-from lamina.engine.restore_plan import Overwrite, RestoreOptions, plan_tree
-from lamina.engine.restore_tree import restore_tree
+from lamina.engine.restoring.plan import Overwrite, RestoreOptions, plan_tree
+from lamina.engine.restoring.tree import restore_tree
 from lamina.model.operation import Operation
 from lamina.sources.files import LocalFiles
 from lamina.sources.selection import Selection

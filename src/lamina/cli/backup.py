@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from lamina.cli.call import Call
     from lamina.engine.backup import BackupOptions, BackupReport
     from lamina.engine.hooks import Hook
-    from lamina.engine.known import Compare
-    from lamina.engine.tree_jobs import TreeOptions
-    from lamina.engine.trees import TreeCounts
+    from lamina.engine.saving.known import Compare
+    from lamina.engine.saving.tree_job import TreeCounts
+    from lamina.engine.saving.tree_jobs import TreeOptions
     from lamina.model.operation import Operation
     from lamina.repository.repository import Repository
 
@@ -119,7 +119,7 @@ def parse_compare(text: str) -> frozenset[Compare] | None:
     >>> sorted(field.value for field in parse_compare("mtime,inode"))
     ['inode', 'mtime']
     """
-    from lamina.engine.known import Compare
+    from lamina.engine.saving.known import Compare
 
     if text == COMPARE_NOTHING:
         return None
@@ -211,7 +211,7 @@ def _options(call: Call, name: str, repository: Repository, operation: Operation
 
 
 def _tree_options(call: Call) -> TreeOptions:
-    from lamina.engine.tree_jobs import TreeOptions
+    from lamina.engine.saving.tree_jobs import TreeOptions
 
     options, arguments = TreeOptions(), call.arguments
     if "compare" in arguments:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lamina.engine.backup import BackupReport, Coverage, Difference
     from lamina.engine.restore import RestorePlan, RestoreReport
-    from lamina.engine.restore_plan import TreePlan
-    from lamina.engine.restore_report import TreeReport
+    from lamina.engine.restoring.plan import TreePlan
+    from lamina.engine.restoring.report import TreeReport
     from lamina.engine.verify import Problem, VerifyReport
     from lamina.model.snapshots import KeySlot, Snapshot
     from lamina.storage.probe import ProbeReport

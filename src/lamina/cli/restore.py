@@ -64,7 +64,7 @@ def add_to(verbs: Verbs) -> None:
 
 def run_restore(call: Call) -> int:
     from lamina.cli.restore_trees import restore_tree_of
-    from lamina.engine.restore_plan import find_single
+    from lamina.engine.restoring.plan import find_single
     from lamina.model.snapshots import Trust
 
     arguments = call.arguments

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from lamina import wiring
 from lamina.cli import exit_codes
 from lamina.cli.documents import tree_restore_document
-from lamina.engine.restore_plan import Action, Overwrite, RestoreOptions, TreePlan, plan_tree
-from lamina.engine.restore_report import Finding, Findings, TreeReport
-from lamina.engine.restore_tree import restore_tree
+from lamina.engine.restoring.plan import Action, Overwrite, RestoreOptions, TreePlan, plan_tree
+from lamina.engine.restoring.report import Finding, Findings, TreeReport
+from lamina.engine.restoring.tree import restore_tree
 from lamina.errors import TargetExists
 from lamina.model.quantities import format_duration, format_size
 from lamina.targets.directory import DirectoryTarget

@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import chain
 
-from lamina.engine.compare import Comparison, Coverage, VerifyMode, choose_mode, merged
-from lamina.engine.compare_files import FileComparison
-from lamina.engine.dry_run import CountingPutter
-from lamina.engine.image_jobs import ImageBackup, StoredImage
-from lamina.engine.images import ImageReader
 from lamina.engine.outcome import Difference, Flaw
-from lamina.engine.parent import Parent
-from lamina.engine.tree_jobs import TreeBackup, TreeOptions
-from lamina.engine.trees import TreeCounts, TreeJob, sum_counts
+from lamina.engine.saving.compare import Comparison, Coverage, VerifyMode, choose_mode, merged
+from lamina.engine.saving.compare_files import FileComparison
+from lamina.engine.saving.dry_run import CountingPutter
+from lamina.engine.saving.image_jobs import ImageBackup, StoredImage
+from lamina.engine.saving.images import ImageReader
+from lamina.engine.saving.parent import Parent
+from lamina.engine.saving.tree_job import TreeCounts, TreeJob, sum_counts
+from lamina.engine.saving.tree_jobs import TreeBackup, TreeOptions
 from lamina.errors import Damaged, LaminaError, SourceUnreadable, Stopped, StorageError
 from lamina.filters.pipeline import compression_level
 from lamina.model.entries import Entry, EntryType, Metadata

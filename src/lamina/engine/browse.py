@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from lamina.engine.ahead import read_ahead
+from lamina.engine.looking.ahead import read_ahead
 from lamina.errors import NotPermitted, UsageError
 from lamina.model.entries import Entry, EntryState
 from lamina.model.operation import Operation

@@ -8,9 +8,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from lamina.engine.browse import check_names
-from lamina.engine.content_diff import ContentComparison
-from lamina.engine.differences import TYPE, changed_fields, is_unknown, may_differ
-from lamina.engine.together import Met, walk_together
+from lamina.engine.looking.content_diff import ContentComparison
+from lamina.engine.looking.differences import TYPE, changed_fields, is_unknown, may_differ
+from lamina.engine.looking.together import Met, walk_together
 from lamina.model.entries import Entry, EntryState
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation

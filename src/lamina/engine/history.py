@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from lamina.engine.differences import CONTENT, changed_fields, is_unknown, may_differ
+from lamina.engine.looking.differences import CONTENT, changed_fields, is_unknown, may_differ
 from lamina.errors import EntryMissing
 from lamina.model.entries import Entry, EntryState, EntryType
 from lamina.model.ids import ChunkId

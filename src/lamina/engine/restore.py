@@ -12,8 +12,8 @@ from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
 
-from lamina.engine.images import ZEROS
 from lamina.engine.outcome import Difference
+from lamina.engine.saving.images import ZEROS
 from lamina.engine.threads import each
 from lamina.errors import LaminaError, NotPermitted, TargetUnwritable, UsageError
 from lamina.model.entries import Content, Entry

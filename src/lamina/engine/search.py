@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from lamina.engine.differences import essence
-from lamina.engine.together import Met, walk_together
+from lamina.engine.looking.differences import essence
+from lamina.engine.looking.together import Met, walk_together
 from lamina.errors import UsageError
 from lamina.model.entries import Entry, EntryType
 from lamina.model.ids import ChunkId

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from lamina.engine.references import References
+from lamina.engine.looking.references import References
 from lamina.engine.usage import Amount, by_set
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot

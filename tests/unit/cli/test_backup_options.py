@@ -9,7 +9,7 @@ import pytest
 from lamina.cli.backup import parse_compare
 from lamina.cli.backup_inputs import check_sources, selection
 from lamina.cli.parser import parse
-from lamina.engine.known import Compare
+from lamina.engine.saving.known import Compare
 from lamina.errors import UsageError
 
 

@@ -167,8 +167,8 @@ def test_flags_that_are_lost_are_spoken_of(small: SmallRepository, form: str):
 
 
 def test_a_large_file_says_its_size_beyond_eight_gibibytes(small: SmallRepository):
-    from lamina.engine.tar_headers import FILE as KIND
-    from lamina.engine.tar_headers import Member, encode_member
+    from lamina.engine.archives.tar_headers import FILE as KIND
+    from lamina.engine.archives.tar_headers import Member, encode_member
 
     header = encode_member(Member(b"f", KIND, size=9 << 30))
     with tarfile.open(fileobj=io.BytesIO(header + bytes(1024))) as archive:

@@ -1,0 +1,1 @@
+"""Formats that a tree can be dumped in."""

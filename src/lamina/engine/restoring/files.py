@@ -1,0 +1,395 @@
+"""Write the contents of many files: fetched in batches, written by several threads, each file whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import NamedTuple
+
+from lamina.engine.restoring.folders import OpenDirectory
+from lamina.errors import Damaged, LaminaError
+from lamina.model.entries import Content, Entry, FixedContent, SlicedContent
+from lamina.model.ids import ChunkId
+from lamina.model.operation import Operation
+from lamina.repository.chunks import ChunkReader
+from lamina.repository.contents import ContentPart, cut_part, iter_parts
+from lamina.repository.repository import Repository
+from lamina.targets.directory import HOPELESS, DirectoryTarget
+from lamina.targets.faults import target_fault
+from lamina.targets.folders import Spot, TargetFolder
+from lamina.targets.new_files import NewFile
+
+BATCH_BYTES = 8 << 20  # of contents that are fetched and written at a time
+BATCH_FILES = 1024
+BATCH_FOLDERS = 48  # each keeps a directory open; several batches are under way
+BATCH_SHARED = 8  # chunks that hold several files: as long as a chunk may be, although little of it may be needed
+CACHED_BYTES = 32 << 20  # of chunks that hold several files
+
+
+class FileJob:
+    """One file that is to be written."""
+
+    __slots__ = ("directory", "entry", "failure", "file", "identity", "replace", "seed", "unread")
+
+    def __init__(self, entry: Entry, directory: OpenDirectory, *, replace: bool) -> None:
+        self.entry = entry
+        self.directory = directory
+        self.replace = replace
+        self.file: NewFile | None = None  # while it is open, if it is large
+        self.seed = -1  # a descriptor of what is there already, if some of it may be right
+        self.failure: OSError | LaminaError | None = None
+        self.identity = (0, 0)  # device and inode, of what has several names
+        self.unread = 0  # bytes that could not be read when the snapshot was made
+
+    @property
+    def folder(self) -> TargetFolder:
+        return self.directory.folder
+
+    @property
+    def spot(self) -> Spot:
+        return Spot(self.folder, self.entry.name)
+
+
+@dataclass(slots=True)
+class FirstJob:
+    """The first name of an object with several."""
+
+    folder: TargetFolder
+    name: bytes
+    left: int  # names that are still to come
+    identity: tuple[int, int] = (0, 0)  # device and inode, once it is there
+    job: FileJob | None = None  # that makes it
+
+    @property
+    def spot(self) -> Spot:
+        return Spot(self.folder, self.name)
+
+
+class LinkJob(NamedTuple):
+    """One more name of an object that is restored before."""
+
+    entry: Entry
+    directory: OpenDirectory
+    first: FirstJob
+    replace: bool
+
+
+class Piece(NamedTuple):
+    """Some of one file's content."""
+
+    job: FileJob
+    parts: Sequence[ContentPart]  # with a chunk each: zeros need no writing
+    is_first: bool
+    is_last: bool
+
+
+@dataclass(slots=True)
+class Batch:
+    """What one thread fetches and writes at a time."""
+
+    pieces: list[Piece] = field(default_factory=list)
+    whole: dict[ChunkId, None] = field(default_factory=dict)  # chunks that belong to one file
+    shared: dict[ChunkId, None] = field(default_factory=dict)  # chunks that others may need too
+    size: int = 0  # bytes of their contents
+    written: int = 0  # bytes that had to be written
+    kept: int = 0  # bytes that were there already
+    links: list[LinkJob] = field(default_factory=list)  # to be made once all before are written
+    folders: set[int] = field(default_factory=set)
+
+    def add(self, piece: Piece) -> None:
+        self.pieces.append(piece)
+        for part in piece.parts:
+            if part.chunk is not None:
+                (self.whole if part.whole else self.shared)[part.chunk] = None
+                self.size += part.length
+        self.folders.add(id(piece.job.folder))
+
+    def has_room(self, piece: Piece) -> bool:
+        """Whether it belongs in here; what needs no chunk more always has room, up to some number."""
+        if not self.pieces:
+            return True
+        if len(self.pieces) >= BATCH_FILES or len(self.folders) >= BATCH_FOLDERS:
+            return False
+        more = [part for part in piece.parts if part.chunk not in self.shared and part.chunk not in self.whole]
+        if not more:
+            return True
+        size = self.size + sum(part.length for part in more)
+        return size <= BATCH_BYTES and len(self.shared) + sum(not part.whole for part in more) <= BATCH_SHARED
+
+
+def small_piece(job: FileJob) -> Piece | None:
+    """All there is to write of a small file, made in the shortest way, as most files are small; None for other files."""
+    content = job.entry.content
+    if not isinstance(content, SlicedContent):
+        return None
+    parts = []
+    offset = 0
+    for chunk, start, length in content.slices:
+        parts.append(ContentPart(offset, length, chunk, start, whole=False))
+        offset += length
+    return Piece(job, parts, is_first=True, is_last=True)
+
+
+class ChunkCache:
+    """Remembers the chunks that hold several files, for whichever thread needs them next."""
+
+    def __init__(self, reader: ChunkReader) -> None:
+        self._reader = reader
+        self._known: OrderedDict[ChunkId, bytes] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def get(self, shared: Sequence[ChunkId], whole: Sequence[ChunkId]) -> dict[ChunkId, bytes]:
+        """Raises: Damaged, ChunkMissing, StorageError."""
+        found: dict[ChunkId, bytes] = {}
+        with self._lock:
+            for chunk in shared:
+                known = self._known.get(chunk)
+                if known is not None:
+                    self._known.move_to_end(chunk)
+                    found[chunk] = known
+        missing = [chunk for chunk in (*shared, *whole) if chunk not in found]
+        if missing:
+            found |= self._reader.get_many(missing)
+            with self._lock:
+                for chunk in shared:
+                    self._remember(chunk, found[chunk])
+        return found
+
+    def _remember(self, chunk: ChunkId, content: bytes) -> None:
+        if chunk in self._known:
+            return
+        self._known[chunk] = content
+        self._size += len(content)
+        while self._size > CACHED_BYTES:
+            self._size -= len(self._known.popitem(last=False)[1])
+
+
+class FileWriter:
+    """Writes the files of one restore."""
+
+    def __init__(self, repository: Repository, target: DirectoryTarget, operation: Operation) -> None:
+        self._reader = repository.reader()
+        self._namer = repository.access.namer()
+        self._cache = ChunkCache(self._reader)
+        self._target = target
+        self._operation = operation
+
+    def pieces(self, job: FileJob) -> Iterator[Piece]:
+        """What there is to write of a file; of a long one, bit by bit."""
+        small = small_piece(job)
+        if small is not None:
+            yield small
+            return
+        content = job.entry.content
+        assert content is not None  # noqa: S101 - it is a file
+        parts = self._data_parts(job, content)
+        if content.size <= BATCH_BYTES:
+            try:
+                yield Piece(job, list(parts), is_first=True, is_last=True)
+            except Damaged as error:
+                job.failure = error
+                yield Piece(job, (), is_first=True, is_last=True)
+            return
+        yield Piece(job, (), is_first=True, is_last=False)
+        pending: list[ContentPart] = []
+        try:
+            for part in parts:
+                if pending and sum(one.length for one in pending) + part.length > BATCH_BYTES:
+                    yield Piece(job, pending, is_first=False, is_last=False)
+                    pending = []
+                pending.append(part)
+        except Damaged as error:
+            job.failure = error
+        yield Piece(job, pending, is_first=False, is_last=True)
+
+    def _data_parts(self, job: FileJob, content: Content) -> Iterator[ContentPart]:
+        """Those that need writing: a new file is zeros."""
+        for part in iter_parts(self._reader, content):
+            if part.unread:
+                job.unread += part.length
+            if part.chunk is not None:
+                yield part
+            else:
+                self._operation.progress.advance(skipped=part.length)
+
+    def begin(self, job: FileJob) -> None:
+        """Open a large file, in the thread that makes the pieces."""
+        try:
+            job.file = self._open(job)
+        except OSError as error:
+            self._fail(job, error)
+
+    def write(self, batch: Batch) -> Batch:
+        """Write the pieces of a batch; small files are published. Raises: TargetUnwritable, StorageError, Stopped."""
+        self._operation.check_stop()
+        todo = [(piece, self._missing(piece, batch)) for piece in batch.pieces if piece.job.failure is None]
+        whole = {part.chunk: None for _, parts in todo for part in parts if part.whole and part.chunk is not None}
+        try:
+            chunks = self._cache.get(list(batch.shared), list(whole))
+        except Damaged:
+            chunks = {}  # each file by itself then, so that the others are restored
+        for piece, parts in todo:
+            try:
+                batch.written += self._write_piece(piece, parts, chunks)
+            except OSError as error:
+                self._fail(piece.job, error)
+            except Damaged as error:
+                piece.job.failure = error
+        self._operation.progress.advance(read=batch.written, skipped=batch.kept)
+        return batch
+
+    def unread_bytes(self, entry: Entry) -> int:
+        """How much of a file could not be read when the snapshot was made. Raises: Damaged, StorageError."""
+        if not isinstance(entry.content, FixedContent):
+            return 0  # others are read whole or not at all
+        return sum(part.length for part in iter_parts(self._reader, entry.content) if part.unread)
+
+    def is_there(self, entry: Entry, folder: TargetFolder) -> bool:
+        """Whether a file holds the content already, byte for byte. Raises: OSError, Damaged, StorageError."""
+        assert entry.content is not None  # noqa: S101 - it is a file
+        fd = self._target.read(folder, entry.name)
+        try:
+            for part in iter_parts(self._reader, entry.content):
+                self._operation.check_stop()
+                if not self._is_same(part, fd):
+                    return False
+        finally:
+            os.close(fd)
+        return True
+
+    def _is_same(self, part: ContentPart, fd: int) -> bool:
+        if part.chunk is None and _is_hole(fd, part):
+            return True
+        buffer = memoryview(bytearray(part.length))
+        length = os.preadv(fd, [buffer], part.offset)
+        if part.chunk is None or part.whole:
+            return self._is_right(part, buffer, length)
+        return buffer[:length] == cut_part(part, self._cache.get([part.chunk], [])[part.chunk])
+
+    def write_now(self, job: FileJob) -> int:
+        """Write one file that nobody expected to be written; returns its bytes. Raises: as `write`."""
+        batch = Batch()
+        for piece in self.pieces(job):
+            if piece.is_first and not piece.is_last:
+                self.begin(job)
+            batch.pieces = [piece]
+            batch.shared = {part.chunk: None for part in piece.parts if part.chunk is not None and not part.whole}
+            self.write(batch)
+        self.finish(job)
+        return batch.written
+
+    def finish(self, job: FileJob) -> None:
+        """Publish a large file, all of whose pieces are written, or give up one that failed."""
+        if job.file is None:
+            return
+        try:
+            if job.failure is None:
+                job.identity = job.file.publish(job.entry.metadata)
+        except OSError as error:
+            self._fail(job, error)
+        finally:
+            if job.failure is not None:
+                job.file.give_up()
+            self.close(job)
+
+    def close(self, job: FileJob) -> None:
+        """Let go of what a job has open."""
+        if job.file is not None:
+            job.file.close()
+            job.file = None
+        if job.seed >= 0:
+            os.close(job.seed)
+            job.seed = -1
+
+    def _write_piece(self, piece: Piece, parts: Sequence[ContentPart], chunks: Mapping[ChunkId, bytes]) -> int:
+        """Raises: OSError, Damaged, StorageError."""
+        job = piece.job
+        if not all(part.chunk in chunks for part in parts):
+            chunks = self._reader.get_many([part.chunk for part in parts if part.chunk is not None])
+        if job.file is not None:
+            return _write_parts(job.file, job.entry, parts, chunks)
+        file = self._target.small_file(job.folder, job.entry, replace=job.replace)
+        try:
+            if isinstance(job.entry.content, FixedContent):
+                file.set_size(job.entry.content.size)
+            written = _write_parts(file, job.entry, parts, chunks)
+            job.identity = file.publish(job.entry.metadata)
+        finally:
+            file.close()
+        return written
+
+    def _missing(self, piece: Piece, batch: Batch) -> Sequence[ContentPart]:
+        """The parts that are not there already; those that are in the file to be replaced are copied."""
+        job = piece.job
+        if job.file is None or not (job.file.is_resumed or job.seed >= 0):
+            return piece.parts
+        missing = []
+        for part in piece.parts:
+            buffer = memoryview(bytearray(part.length))
+            if job.file.is_resumed and self._is_right(part, buffer, job.file.read_into(part.offset, buffer)):
+                batch.kept += part.length
+            elif job.seed >= 0 and self._is_right(part, buffer, os.preadv(job.seed, [buffer], part.offset)):
+                job.file.write(part.offset, buffer)
+                batch.kept += part.length
+            else:
+                missing.append(part)
+        return missing
+
+    def _is_right(self, part: ContentPart, buffer: memoryview, length: int) -> bool:
+        if length != part.length:
+            return False
+        if part.chunk is None:
+            return buffer == bytes(length)
+        return part.whole and self._namer.data_id(buffer) == part.chunk
+
+    def _open(self, job: FileJob) -> NewFile:
+        """Raises: OSError."""
+        content, name = job.entry.content, job.entry.name
+        root = b"" if content is None or isinstance(content, SlicedContent) else content.id or b""
+        # of one content, two files may be written into one directory
+        key = blake2b(root + name, digest_size=16).hexdigest() if root else ""
+        file = self._target.new_file(job.folder, name, replace=job.replace, key=key)
+        try:
+            file.set_size(job.entry.size)
+            if job.replace:
+                with suppress(OSError):
+                    job.seed = self._target.read(job.folder, name)
+        except BaseException:
+            file.close()
+            raise
+        return file
+
+    def _fail(self, job: FileJob, error: OSError) -> None:
+        """Note that a file cannot be written. Raises: TargetUnwritable if no other could be either."""
+        if error.errno in HOPELESS:
+            raise target_fault(self._target.name, error, resumable=False) from error
+        job.failure = error
+
+
+def _is_hole(fd: int, part: ContentPart) -> bool:
+    try:
+        return os.lseek(fd, part.offset, os.SEEK_DATA) >= part.offset + part.length
+    except OSError as error:
+        return error.errno == errno.ENXIO  # no data from there on
+
+
+def _write_parts(file: NewFile, entry: Entry, parts: Sequence[ContentPart], chunks: Mapping[ChunkId, bytes]) -> int:
+    """Raises: OSError, Damaged."""
+    is_sparse = isinstance(entry.content, FixedContent)
+    written = 0
+    for part in parts:
+        if part.chunk is not None:
+            data = cut_part(part, chunks[part.chunk])
+            if is_sparse:
+                file.write_sparsely(part.offset, data)
+            else:
+                file.write(part.offset, data)
+            written += part.length
+    return written

@@ -1,0 +1,1 @@
+"""Save images, trees and streams."""
