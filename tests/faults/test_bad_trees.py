@@ -76,7 +76,7 @@ OUTCOMES: dict[str, tuple[int, bytes | None]] = {
     "grows": (0, content("grows", 0, GROWN)),
     "shrinks": (0, content("shrinks", 0, SIZE // 4)),
     "vanishes": (0, None),
-    "gone-at-once": (0, None),
+    "gone-at-once": (3, None),
     "denied": (3, None),
     "eio-open": (3, None),
     "eio-read": (3, None),

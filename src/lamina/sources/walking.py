@@ -23,6 +23,8 @@ OPEN_FOLDERS = 128  # that a walk itself keeps open
 _REPLACED = "it is replaced again and again"
 _AVOIDED = "it did not answer"
 _VANISHED = "it vanished while the backup ran"  # or it seems so: what is mounted when it is needed is just not there
+_LOOKS_AGAIN = 16  # in one directory, whether names that cannot be found are listed still
+_LISTED = "it is listed, and cannot be found under that name"
 _MISSING = "it was asked for by name and does not exist"
 _NO_DIRECTORY = "it is no directory, and something in it was asked for by name"
 _LOOP = "it is the same directory as one that it lies in (a loop of mounts)"
@@ -45,7 +47,19 @@ class Rules:
 class _Frame:
     """A directory that the walk is in."""
 
-    __slots__ = ("avoided", "device", "error", "folder", "named", "names", "next", "relative_size", "tagged", "wanted")
+    __slots__ = (
+        "avoided",
+        "device",
+        "error",
+        "folder",
+        "looks_again",
+        "named",
+        "names",
+        "next",
+        "relative_size",
+        "tagged",
+        "wanted",
+    )
 
     def __init__(self, folder: LocalFolder, device: int, wanted: Wanted | None) -> None:
         self.folder = folder
@@ -58,6 +72,7 @@ class _Frame:
         self.relative_size = 0  # bytes of the relative path of the directory above
         self.avoided: Collection[bytes] = ()  # what is not to be touched
         self.error = ""  # why the rest of it cannot be looked at
+        self.looks_again = 0
 
 
 class Walk:
@@ -336,9 +351,26 @@ def _failed(frame: _Frame, name: bytes, error: OSError) -> Found | None:
         text = _text(error)
     elif frame.wanted is not None and name in frame.wanted.children:
         text = _MISSING
+    elif _is_listed(frame, name):
+        text = _LISTED
     else:
         return None
     return Found(name, EntryType.UNKNOWN, Metadata(links=0), error=text)
+
+
+def _is_listed(frame: _Frame, name: bytes) -> bool:
+    """Whether a name that nothing is found under is in its directory still: some servers list names that they do not know."""
+    if frame.looks_again == _LOOKS_AGAIN:
+        return False
+    frame.looks_again += 1
+    try:
+        fd = frame.folder.descriptor()
+        if name not in _list_names(fd):
+            return False
+        os.stat(name, dir_fd=fd, follow_symlinks=False)
+    except OSError:
+        return True
+    return False  # it is there again; the next backup sees it
 
 
 def _list_names(fd: int) -> list[bytes]:
