@@ -98,13 +98,14 @@ class ContentStorer:
         self._sealers = sealers
         self._operation = operation
         self._lock = threading.Lock()
+        self._local = threading.local()
         self.read = 0  # bytes of all contents so far
 
     def store_stream(self, read_into: Callable[[memoryview], int]) -> Content:
         """Store what *read_into* gives until it gives nothing. Raises: what it raises, StorageError, Stopped."""
         begun: deque[tuple[Future[ChunkId], int]] = deque()
         listed = _ChunkList(self._putter)
-        buffer = bytearray(self._chunker.max_size + READ_BYTES)
+        buffer = self._buffer()
         filled, final = 0, False
         while not final:
             self._operation.check_stop()
@@ -177,6 +178,13 @@ class ContentStorer:
                 slots[number] = future.result()
         for future, number in begun:
             slots[number] = future.result()
+
+    def _buffer(self) -> bytearray:
+        """This thread's buffer: to clear a new one for each stream costs more than to store a short one."""
+        buffer: bytearray | None = getattr(self._local, "buffer", None)
+        if buffer is None:
+            buffer = self._local.buffer = bytearray(self._chunker.max_size + READ_BYTES)
+        return buffer
 
     def _count(self, read: int) -> None:
         with self._lock:
