@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from lamina.targets.below import open_image_below
 from lamina.targets.image import open_image_target
 from lamina.testing.contracts.targets import ImageTargetContract
 
@@ -27,20 +26,6 @@ class TestNewFile(ImageTargetContract):
     @pytest.fixture
     def place(self, tmp_path):
         return FilePlace(tmp_path / "disk.img")
-
-
-class PlaceBelow(FilePlace):
-    def open(self, size):
-        return open_image_below(
-            str(self.path.parent.parent), f"{self.path.parent.name}/a.img", size, force=True, resume=False
-        )
-
-
-class TestFileBelowADirectory(ImageTargetContract):
-    @pytest.fixture
-    def place(self, tmp_path):
-        (tmp_path / "vg").mkdir()
-        return PlaceBelow(tmp_path / "vg" / "a.img")
 
 
 class TestFileThatWasLonger(ImageTargetContract):

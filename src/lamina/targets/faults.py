@@ -34,11 +34,3 @@ def target_fault(name: str, error: OSError, doing: str = "write to", *, resumabl
     hint = _HINTS.get(error.errno or 0, "check that the target is there and can be written")
     text = error.strerror or os.strerror(error.errno or 0)
     return TargetUnwritable(f"cannot {doing} {name}: {text}", hint=hint)
-
-
-def link_fault(name: str) -> TargetError:
-    """The error for a link below the directory that is restored into; whoever made it says where it leads, not the user."""
-    return TargetUnwritable(
-        f"{name} is a link, which may lead out of the target directory; it was not followed",
-        hint="remove it, or restore this image alone (SNAPSHOT:PATH) to a target that you name",
-    )

@@ -6,43 +6,19 @@ import errno
 import os
 import stat
 import threading
-from dataclasses import dataclass
 
-from lamina.errors import TargetError, TargetExists, TargetTooSmall, TargetUnwritable, UsageError
+from lamina.errors import TargetExists, TargetTooSmall, TargetUnwritable, UsageError
 from lamina.model.entries import Buffer
-from lamina.targets.faults import link_fault, target_fault
+from lamina.targets.faults import target_fault
 from lamina.targets.punching import punch
 from lamina.targets.target import ImageTarget
 
+_ACCESS = os.O_RDWR | os.O_CLOEXEC
 _ZEROS = memoryview(bytes(1 << 20))
 
 # Written bytes after which the kernel is asked to write back and forget them. Measured: with the fsync at the end this
 # takes three quarters of the time of leaving it all in the page cache; after every write it takes twice the time.
 _LET_GO_EVERY = 64 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a file or a device is: at a path the user named, or under a bare name in an open directory.
-
-    Only what the user named may be a link.
-    """
-
-    shown: str  # its path, for people
-    name: str
-    directory: int | None = None  # a descriptor
-
-    def open(self, flags: int) -> int:
-        nofollow = 0 if self.directory is None else os.O_NOFOLLOW
-        return os.open(self.name, flags | nofollow | os.O_RDWR | os.O_CLOEXEC, 0o600, dir_fd=self.directory)
-
-    def stat(self) -> os.stat_result:
-        return os.stat(self.name, dir_fd=self.directory, follow_symlinks=self.directory is None)
-
-    def fault(self, error: OSError, doing: str) -> TargetError:
-        if error.errno == errno.ELOOP and self.directory is not None:
-            return link_fault(self.shown)
-        return target_fault(self.shown, error, doing)
 
 
 def open_image_target(path: str, size: int, *, force: bool, resume: bool) -> ImageTarget:
@@ -52,61 +28,54 @@ def open_image_target(path: str, size: int, *, force: bool, resume: bool) -> Ima
     the image's size, or empty. It is not touched before the first write (a file that is too short grows at once).
     Raises: TargetExists, TargetTooSmall, TargetUnwritable; UsageError for a directory.
     """
-    return open_place(Place(path, path), size, force=force, resume=resume)
-
-
-def open_place(place: Place, size: int, *, force: bool, resume: bool) -> ImageTarget:
-    """The same for any place, whose directory the target closes in the end."""
     try:
-        fd = place.open(os.O_CREAT | os.O_EXCL)
+        fd = os.open(path, _ACCESS | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return _open_existing(place, size, force=force, resume=resume)
+        return _open_existing(path, size, force=force, resume=resume)
     except IsADirectoryError as error:
-        raise UsageError(f"{place.shown} is a directory", hint="name a file in it") from error
+        raise UsageError(f"{path} is a directory", hint="name a file in it") from error
     except OSError as error:
-        raise place.fault(error, "create") from error
+        raise target_fault(path, error, "create") from error
     try:
-        return FileTarget(place, fd, size, fresh=True)
+        return FileTarget(path, fd, size, fresh=True)
     except BaseException:
         os.close(fd)
-        os.unlink(place.name, dir_fd=place.directory)  # ours, and still empty
+        os.unlink(path)  # ours, and still empty
         raise
 
 
-def _open_existing(place: Place, size: int, *, force: bool, resume: bool) -> ImageTarget:
-    status = _status(place)
+def _open_existing(path: str, size: int, *, force: bool, resume: bool) -> ImageTarget:
+    status = _status(path)
     if stat.S_ISDIR(status.st_mode):
-        raise UsageError(f"{place.shown} is a directory", hint="name a file in it")
-    if stat.S_ISLNK(status.st_mode):
-        raise link_fault(place.shown)
+        raise UsageError(f"{path} is a directory", hint="name a file in it")
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISBLK(status.st_mode)):
         raise TargetUnwritable(
-            f"{place.shown} is neither a regular file nor a block device",
+            f"{path} is neither a regular file nor a block device",
             hint="restore to standard output (`-`) and redirect it",
         )
     if not force:
-        _check_resumable(place.shown, status, size, resume=resume)
+        _check_resumable(path, status, size, resume=resume)
     # for a device: refuse if it is mounted or otherwise held
     exclusive = os.O_EXCL if stat.S_ISBLK(status.st_mode) else 0
     try:
-        fd = place.open(exclusive)
+        fd = os.open(path, _ACCESS | exclusive)
     except OSError as error:
-        raise place.fault(error, "open") from error
+        raise target_fault(path, error, "open") from error
     try:
-        _check_same(place.shown, os.fstat(fd), status)
-        return FileTarget(place, fd, size, fresh=False)
+        _check_same(path, os.fstat(fd), status)
+        return FileTarget(path, fd, size, fresh=False)
     except BaseException:
         os.close(fd)
         raise
 
 
-def _status(place: Place) -> os.stat_result:
+def _status(path: str) -> os.stat_result:
     try:
-        return place.stat()
+        return os.stat(path)
     except FileNotFoundError as error:
-        raise TargetUnwritable(f"{place.shown} is a link to nothing", hint="remove the link, or name a file") from error
+        raise TargetUnwritable(f"{path} is a link to nothing", hint="remove the link, or name a file") from error
     except OSError as error:
-        raise place.fault(error, "look at") from error
+        raise target_fault(path, error, "look at") from error
 
 
 def _check_same(path: str, opened: os.stat_result, seen: os.stat_result) -> None:
@@ -138,13 +107,12 @@ def _check_resumable(path: str, status: os.stat_result, size: int, *, resume: bo
 class FileTarget:
     """A regular file or a block device as an `ImageTarget`."""
 
-    def __init__(self, place: Place, fd: int, size: int, *, fresh: bool) -> None:
-        """Take over *fd*, open for reading and writing, and the place's directory.
+    def __init__(self, path: str, fd: int, size: int, *, fresh: bool) -> None:
+        """Take over *fd*, open for reading and writing, which is the file at *path*.
 
-        Raises: TargetTooSmall, TargetUnwritable; both are the caller's again then.
+        Raises: TargetTooSmall, TargetUnwritable; it is the caller's again then.
         """
-        self.name = place.shown
-        self._directory = place.directory
+        self.name = path
         self.fresh = fresh
         self._fd = fd
         self._size = size
@@ -210,9 +178,7 @@ class FileTarget:
             if self._is_file:
                 os.ftruncate(self._fd, self._size)
             os.fsync(self._fd)
-            if self._directory is not None:
-                os.fsync(self._directory)
-            elif self._is_file:
+            if self._is_file:
                 _sync_directory(self.name)
         except OSError as error:
             raise target_fault(self.name, error) from error
@@ -221,8 +187,6 @@ class FileTarget:
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
-            if self._directory is not None:
-                os.close(self._directory)
 
     def _relieve_page_cache(self, count: int) -> None:
         with self._lock:
