@@ -49,6 +49,11 @@ class LaminaError(Exception):
         self.message = message
         self.hint = hint
 
+    def say_too(self, what: str) -> None:
+        """Add to the message what else follows from it."""
+        self.message += f"; {what}"
+        self.args = (self.message,)
+
 
 class UsageError(LaminaError):
     """What was asked for makes no sense; nothing was done."""

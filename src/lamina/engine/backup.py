@@ -99,8 +99,7 @@ def backup(
         try:
             coverage = run.verify(snapshot)
         except (Stopped, StorageError) as error:
-            error.message += f"; snapshot {snapshot.hex()[:8]} was made, but not (wholly) compared with its source"
-            error.args = (error.message,)
+            error.say_too(f"snapshot {snapshot.hex()[:8]} was made, but not (wholly) compared with its source")
             raise
     return BackupReport(
         snapshot=snapshot,

@@ -12,14 +12,15 @@ from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
 
+from lamina.engine.browse import check_contents
 from lamina.engine.outcome import Difference
 from lamina.engine.saving.images import ZEROS
-from lamina.engine.threads import each
-from lamina.errors import LaminaError, NotPermitted, TargetUnwritable, UsageError
+from lamina.engine.threads import each, overlapping
+from lamina.errors import LaminaError, TargetUnwritable, UsageError
 from lamina.model.entries import Content, Entry
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
-from lamina.model.snapshots import Role, Snapshot
+from lamina.model.snapshots import Snapshot
 from lamina.repository.contents import ContentPart, cut_part, iter_parts
 from lamina.repository.repository import Repository
 from lamina.repository.trees import get_entry, walk_tree
@@ -107,11 +108,7 @@ def restore(
     repository: Repository, plan: RestorePlan, open_target: OpenTarget, *, verify: bool, operation: Operation
 ) -> RestoreReport:
     """Carry *plan* out. Raises: Damaged, NotPermitted, TargetError, StorageError, Stopped; it can be resumed."""
-    if repository.role is not Role.OWNER:
-        raise NotPermitted(
-            f"a {repository.role.value} key cannot read content back",
-            hint="restore with an owner's passphrase or the recovery key",
-        )
+    check_contents(repository)
     begun = operation.clock.monotonic()
     operation.progress.start("restore", plan.size)
     run = _Run(repository, operation, partial=plan.snapshot.partial)
@@ -126,8 +123,7 @@ def restore(
             else:
                 run.pour(item, target)
         except LaminaError as error:
-            error.message += f"; {target.name} is incomplete and must not be used as it is"
-            error.args = (error.message,)
+            error.say_too(f"{target.name} is incomplete and must not be used as it is")
             raise
         finally:
             target.close()
@@ -193,11 +189,8 @@ class _Run:
     def _parallel(
         self, batches: Iterator[list[ContentPart]], task: Callable[[Sequence[ContentPart]], Outcome]
     ) -> Iterator[Outcome]:
-        with ThreadPoolExecutor(self._threads(), thread_name_prefix="restore") as executor:
+        with ThreadPoolExecutor(overlapping(), thread_name_prefix="restore") as executor:
             yield from each(executor, task, batches, self._operation)
-
-    def _threads(self) -> int:
-        return max(2, min(len(os.sched_getaffinity(0)), 4))  # two at least: fetching overlaps with writing
 
     def _batches(self, item: RestoreItem) -> Iterator[list[ContentPart]]:
         batch: list[ContentPart] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,6 +15,11 @@ AHEAD = 6  # tasks begun before the oldest is waited for
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
+
+
+def overlapping() -> int:
+    """How many threads fetch and write: two at least, so that one does the one while the other does the other."""
+    return max(2, min(len(os.sched_getaffinity(0)), 4))
 
 
 def each(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import NamedTuple
 from lamina.engine.restoring.files import BATCH_FOLDERS, FileWriter
 from lamina.engine.restoring.plan import Enter, Leave, TreePlan, TreeWalk
 from lamina.engine.restoring.report import Finding, TreeReport
-from lamina.engine.threads import each
+from lamina.engine.threads import each, overlapping
 from lamina.errors import Damaged
 from lamina.model.entries import Entry, EntryState, EntryType
 from lamina.model.operation import Operation
@@ -38,7 +37,7 @@ def check_tree(
         operation.check_stop()
         return [(file, reason) for file in batch if (reason := _difference(writer, file, operation))]
 
-    with ThreadPoolExecutor(_threads(), thread_name_prefix="check") as executor:
+    with ThreadPoolExecutor(overlapping(), thread_name_prefix="check") as executor:
         batches: list[list[_File]] = []
         for different in each(executor, compare, _noted(check.batches(), batches), operation):
             for file, reason in different:
@@ -125,7 +124,3 @@ def _noted(batches: Iterator[list[_File]], noted: list[list[_File]]) -> Iterator
     for batch in batches:
         noted.append(batch)
         yield batch
-
-
-def _threads() -> int:
-    return max(2, min(len(os.sched_getaffinity(0)), 4))

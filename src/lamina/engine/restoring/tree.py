@@ -9,17 +9,17 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
+from lamina.engine.browse import check_contents
 from lamina.engine.restoring.check import check_tree
 from lamina.engine.restoring.files import Batch, FileJob, FileWriter, FirstJob, LinkJob, Piece, small_piece
 from lamina.engine.restoring.folders import Directories, OpenDirectory
 from lamina.engine.restoring.names import Names
 from lamina.engine.restoring.plan import Action, Enter, Leave, Overwrite, RestoreOptions, TreePlan, TreeWalk
 from lamina.engine.restoring.report import Finding, Record, TreeReport
-from lamina.engine.threads import each
-from lamina.errors import Damaged, EntryMissing, LaminaError, NotPermitted
+from lamina.engine.threads import each, overlapping
+from lamina.errors import Damaged, EntryMissing, LaminaError
 from lamina.model.entries import Entry, EntryState, EntryType
 from lamina.model.operation import Operation
-from lamina.model.snapshots import Role
 from lamina.repository.repository import Repository
 from lamina.targets.directory import DirectoryTarget
 from lamina.targets.folders import Spot, TargetFolder
@@ -34,11 +34,7 @@ def restore_tree(
 
     It can be run again: what is done is kept then. What cannot be restored is reported, and the rest is restored.
     """
-    if repository.role is not Role.OWNER:
-        raise NotPermitted(
-            f"a {repository.role.value} key cannot read content back",
-            hint="restore with an owner's passphrase or the recovery key",
-        )
+    check_contents(repository)
     begun = operation.clock.monotonic()
     operation.progress.start("restore", plan.size)
     run = _Run(repository, plan, target, options, operation)
@@ -50,8 +46,7 @@ def restore_tree(
         if options.verify and not options.dry_run:
             check_tree(repository, plan, target, report, operation)
     except LaminaError as error:
-        error.message += "; what was restored until then stays"
-        error.args = (error.message,)
+        error.say_too("what was restored until then stays")
         raise
     report.duration = timedelta(seconds=operation.clock.monotonic() - begun)
     report.not_applied = target.shortfalls.kinds
@@ -83,9 +78,8 @@ class _Run:
 
     def do(self) -> None:
         """Raises: as `restore_tree`."""
-        threads = max(2, min(len(os.sched_getaffinity(0)), 4))  # two at least: fetching overlaps with writing
         try:
-            with ThreadPoolExecutor(threads, thread_name_prefix="restore") as executor:
+            with ThreadPoolExecutor(overlapping(), thread_name_prefix="restore") as executor:
                 for batch in each(executor, self._writer.write, self._batches(), self._operation):
                     self._settle(batch)
                     self._operation.check_stop()
