@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
@@ -218,8 +218,3 @@ def _hints(file: str | None, size: int) -> ChangedRanges | None:
     except OSError as error:
         raise HintsInvalid(f"the hints {file} cannot be read: {error.strerror}") from error
     return parse_rbd_diff(data, size=size)
-
-
-def paths_shown(paths: Sequence[str]) -> list[str]:
-    """Stored paths for people."""
-    return [path or "/" for path in paths]
