@@ -17,7 +17,7 @@ from lamina.repository.chunks import ChunkReader
 from lamina.repository.format import BlobKind
 from lamina.repository.streams import ChunkPutter
 
-MIN_CHILDREN, MAX_CHILDREN = 128, 1024  # of a node; on average about 350
+MIN_CHILDREN, MAX_CHILDREN = 128, 1024  # of a node; on average about 375
 MAX_LEVEL = 8  # 128 chunks to the power of 8: no stream has more
 _HEAD = struct.Struct("<BH")  # level, number of children
 _CHILD = struct.Struct("<Q32s")  # bytes of the stream under it, id

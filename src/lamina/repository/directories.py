@@ -31,9 +31,8 @@ from lamina.repository.streams import check_content, tree_depth
 
 PART = 255  # type of a record that is no entry: the directory goes on in the node it links to, from the entry of this name on
 LINK = struct.Struct("<BI32s")  # kind of the chunk, how many bytes of it are used at most (0: all), its id
-BUNDLED = (
-    128 << 10
-)  # bytes; smaller files are bundled: above, a chunk of its own costs little and is found again elsewhere
+# Bytes; files up to this size are bundled. Above, a chunk of its own costs little and is found again elsewhere.
+BUNDLED = 128 << 10
 _MAX_USED = 0xFFFFFFFF
 # Named tuples made by their class take 0.5 µs more, which counts where one is made for each entry.
 _new_tuple = tuple.__new__

@@ -23,7 +23,7 @@ from lamina.repository.directories import (
 from lamina.repository.format import BlobKind
 from lamina.repository.streams import ChunkPutter, decode_fixed_node
 
-MIN_PART, MAX_PART = 256, 4096  # entries of one node; on average about 700 where there are many
+MIN_PART, MAX_PART = 256, 4096  # entries of one node; on average about 770 where there are many
 MAX_EXTRA = 4 << 20  # bytes of extended attributes and link targets in one node
 
 _Item = Entry | tuple[DirectoryNode, int]  # a new entry, or one that is known from another tree

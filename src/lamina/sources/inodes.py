@@ -43,9 +43,8 @@ _SECOND = 1_000_000_000  # nanoseconds
 _STATX_BTIME = 0x800
 _STATX_BASIC = 0x7FF
 _STATX_SIZE = 256
-_STATX = struct.Struct(
-    "=I12xIIIHxxQQ32xqI4xqI4xqI4x"
-)  # from 0: mask, links, owner, group, mode, inode, size, three times
+# From 0: mask, links, owner, group, mode, inode, size; at 80 three times: birth, change of status, of content.
+_STATX = struct.Struct("=I12xIIIHxxQQ32xqI4xqI4xqI4x")
 _STATX_MASK = struct.Struct("=I")  # at 0: what was filled in
 _STATX_BIRTH = struct.Struct("=qI")  # at 80: seconds and nanoseconds
 # What kernels without statx say, and the filters of old containers.

@@ -25,9 +25,9 @@ if not os.uname().machine.startswith(("ppc", "mips", "sparc", "alpha")):
 _LONG = struct.calcsize("l") << 16
 _GET_FLAGS, _SET_FLAGS = _READS | _LONG | ord("f") << 8 | 1, _WRITES | _LONG | ord("f") << 8 | 2
 
-# What is not in the snapshot is removed if it is of these; others (labels of SELinux) come by themselves.
 # What XFS shows a second time: its POSIX ACLs, whose numbers nobody translates there.
 _TWINS = (b"trusted.SGI_ACL_",)
+# What is not in the snapshot is removed if it is of these; others (labels of SELinux) come by themselves.
 _OURS = (b"user.", b"trusted.", b"system.posix_acl_", b"security.capability")
 _SET_IDS = stat.S_ISUID | stat.S_ISGID
 _FAILURES = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})

@@ -39,13 +39,10 @@ _TYPES = {
     EntryType.CHARACTER_DEVICE: stat.S_IFCHR,
     EntryType.BLOCK_DEVICE: stat.S_IFBLK,
 }
-HOPELESS = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
-)  # no other entry fares better
+# After one of these, no other entry fares better.
+HOPELESS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE})
 COARSEST_NS = 2_000_000_000  # to which file systems round times: FAT
 _DEVICES = frozenset({EntryType.CHARACTER_DEVICE, EntryType.BLOCK_DEVICE})
-
-
 _BEGUN = b".lamina-" + b"0" * 32  # an empty file in a target that a restore began to fill
 
 
@@ -58,7 +55,7 @@ class FirstName(NamedTuple):
 
 
 class DirectoryTarget:
-    """A directory that takes a tree (`TreeTarget`).
+    """A directory that takes a tree.
 
     One thread makes folders and everything that has no content; any thread writes files.
     """

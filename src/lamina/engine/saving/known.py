@@ -16,9 +16,7 @@ from lamina.repository.repository import Repository
 from lamina.repository.trees import directory_nodes
 from lamina.sources.source import Found
 
-WASTE = 0.5  # of a bundle: if a directory uses less of it than this share, its files are bundled anew (design, "Files")
-
-
+WASTE = 0.5  # of a bundle: if a directory uses less of it than this share, its files are bundled anew
 NODES_HELD = 16  # of one directory; the nodes of a longer one are read twice rather than kept in memory
 
 _new_tuple = tuple.__new__  # a named tuple's own costs twice as much, and this is done for every entry

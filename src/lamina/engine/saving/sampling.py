@@ -12,7 +12,7 @@ from lamina.sources.source import ImageSource
 
 Item = TypeVar("Item")
 
-SAMPLE_SHARE = 0.001  # of all positions: design, "Images"
+SAMPLE_SHARE = 0.001  # of all positions
 SAMPLE_MIN = 64  # positions: finds a source of which 5 % is wrong with 96 % certainty
 
 

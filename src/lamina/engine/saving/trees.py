@@ -64,9 +64,8 @@ class _Run:
         self._reader = readers.files
         self._inside: list[GrowingDirectory] = []
         self._root: Pending | None = None
-        self._links: dict[
-            tuple[int, int], tuple[Pending, int]
-        ] = {}  # a file with several names, how many may still come
+        # By device and inode: a file with several names, and how many of them may still come.
+        self._links: dict[tuple[int, int], tuple[Pending, int]] = {}
         self._batch = Batch()
         self._under_way: deque[tuple[Batch, Watched[list[Entry | None]]]] = deque()
 

@@ -68,7 +68,10 @@ class Watched(Generic[Outcome]):
 
 
 class WatchedThreads:
-    """A few threads that carry out tasks; one that hangs is replaced, and does not keep the program from ending."""
+    """A few threads that carry out tasks; one that hangs is replaced, and nothing here waits for it.
+
+    The process ends as soon as the kernel lets go of it, which for a call into a dead file system may be never.
+    """
 
     def __init__(self, count: int, operation: Operation, deadline_s: float) -> None:
         self._operation = operation
