@@ -1,3 +1,3 @@
-"""Lamina: backups of disk images and more, deduplicated, compressed and encrypted."""
+"""Lamina: backups of directories and disk images, deduplicated, compressed and encrypted."""
 
 __version__ = "0.1.0"

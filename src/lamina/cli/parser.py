@@ -22,11 +22,13 @@ from lamina.cli import (
 )
 from lamina.cli.arguments import VERSION_HELP, Parsed, Parser, Verbs, add_global_options, iter_parsers
 
-ABOUT = "Back up disk images into a deduplicated, compressed, encrypted repository, and bring them back."
+ABOUT = (
+    "Back up directories and disk images into a deduplicated, compressed, encrypted repository, and bring them back."
+)
 EXAMPLES = (
     "lamina -r /backups/repository init",
-    "lamina -r /backups/repository backup disk.img",
-    "lamina -r /backups/repository restore latest restored.img",
+    "lamina -r /backups/repository backup /home --exclude-caches",
+    "lamina -r /backups/repository restore latest:/home/ann ./ann",
 )
 
 
