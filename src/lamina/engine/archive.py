@@ -10,8 +10,8 @@ from typing import Protocol
 
 from lamina.engine.archives.tar import TarPacker
 from lamina.engine.archives.zip import ZipPacker
-from lamina.engine.browse import check_contents
 from lamina.engine.looking.ahead import read_ahead
+from lamina.engine.permits import check_contents
 from lamina.model.entries import Buffer, Entry, EntryState, EntryType
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot

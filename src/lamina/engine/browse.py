@@ -6,10 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from lamina.engine.looking.ahead import read_ahead
-from lamina.errors import NotPermitted, UsageError
+from lamina.engine.permits import check_contents, check_names
+from lamina.errors import UsageError
 from lamina.model.entries import Entry, EntryState
 from lamina.model.operation import Operation
-from lamina.model.snapshots import Role, Snapshot
+from lamina.model.snapshots import Snapshot
 from lamina.repository.contents import ContentPart, iter_parts
 from lamina.repository.repository import Repository
 from lamina.repository.trees import get_entry, read_directory, walk_tree
@@ -84,21 +85,3 @@ def write_contents(
             target.write(data)
             operation.progress.advance(read=len(data))
     return tuple(unread)
-
-
-def check_names(repository: Repository, snapshot: Snapshot) -> None:
-    """Raise NotPermitted if this key cannot read the names in a snapshot."""
-    if not snapshot.readable:
-        raise NotPermitted(
-            f"a {repository.role.value} key cannot read the names in snapshot {snapshot.short_id}",
-            hint="use an owner's passphrase, or the key that made the snapshot",
-        )
-
-
-def check_contents(repository: Repository) -> None:
-    """Raise NotPermitted if this key cannot read contents."""
-    if repository.role is not Role.OWNER:
-        raise NotPermitted(
-            f"a {repository.role.value} key cannot read content back",
-            hint="use an owner's passphrase or the recovery key",
-        )

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
 
-from lamina.engine.browse import check_names
 from lamina.engine.looking.content_diff import ContentComparison
 from lamina.engine.looking.differences import TYPE, changed_fields, is_unknown, may_differ
 from lamina.engine.looking.together import Met, walk_together
+from lamina.engine.permits import check_names
 from lamina.model.entries import Entry, EntryState
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation

@@ -12,8 +12,8 @@ from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
 
-from lamina.engine.browse import check_contents
 from lamina.engine.outcome import Difference
+from lamina.engine.permits import check_contents
 from lamina.engine.saving.images import ZEROS
 from lamina.engine.threads import each, overlapping
 from lamina.errors import LaminaError, TargetUnwritable, UsageError

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from lamina.engine.browse import check_names
 from lamina.engine.looking.references import Link, References, iter_links
+from lamina.engine.permits import check_names
 from lamina.model.entries import CutContent, Entry, SlicedContent
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot

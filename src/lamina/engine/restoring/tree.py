@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from lamina.engine.browse import check_contents
+from lamina.engine.permits import check_contents
 from lamina.engine.restoring.check import check_tree
 from lamina.engine.restoring.files import Batch, FileJob, FileWriter, FirstJob, LinkJob, Piece, small_piece
 from lamina.engine.restoring.folders import Directories, OpenDirectory
