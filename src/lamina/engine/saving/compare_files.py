@@ -30,8 +30,8 @@ PARTS = 4  # of a long file in a sample
 class FileComparison:
     """Compares files of one tree with what is stored of them, with the key at hand.
 
-    A writer cannot read content back: it checks that the stored bytes are whole, and of chunks that one file has for itself
-    that they have the id which the source read again gives.
+    A writer cannot read content back: it checks that the stored bytes are whole, and of long files, whose chunks are listed
+    in nodes, and files with holes, that the chunks have the ids which the source read again gives.
     """
 
     def __init__(self, repository: Repository, job: TreeJob, deadline_s: float, operation: Operation) -> None:
