@@ -77,20 +77,22 @@ def test_there_are_golden_repositories_of_version_1():
     assert VERSIONS == [IMAGES, TREES]
 
 
+def open_target(item: RestoreItem) -> ImageTarget:
+    return open_image_target(item.target, item.size, force=False, resume=False)
+
+
 @only_images
 def test_lamina_restores_every_image(golden: Golden, tmp_path: Path):
     repository = golden.open(golden.passphrase)
     for snapshot in golden.snapshots:
         found = repository.find_snapshot(snapshot["id"], removed=True)
         target = tmp_path / snapshot["id"]
-        plan = plan_restore(repository, found, None, str(target), is_directory=True)
-
-        def open_target(item: RestoreItem) -> ImageTarget:
-            Path(item.target).parent.mkdir(parents=True, exist_ok=True)
-            return open_image_target(item.target, item.size, force=False, resume=False)
-
-        restore(repository, plan, open_target, verify=True, operation=Operation())
-        restored = {item.path: Path(item.target).read_bytes() for item in plan.items}
+        target.mkdir()
+        restored = {}
+        for number, path in enumerate(found.paths):
+            plan = plan_restore(repository, found, path, str(target / str(number)))
+            restore(repository, plan, open_target, verify=True, operation=Operation())
+            restored[plan.item.path] = Path(plan.item.target).read_bytes()
         assert {path: hashlib.sha256(data).hexdigest() for path, data in restored.items()} == snapshot["sha256"]
     repository.close()
 

@@ -62,11 +62,12 @@ def backup_document(report: BackupReport, *, name: str, dry_run: bool) -> Docume
 
 def restore_document(plan: RestorePlan, report: RestoreReport | None) -> Document:
     """*report* is None for a dry run."""
+    item = plan.item
     document: Document = {
         "snapshot": plan.snapshot.id.hex(),
         "dry_run": report is None,
-        "items": [{"path": item.path, "size": item.size, "target": item.target} for item in plan.items],
-        "size": plan.size,
+        "items": [{"path": item.path, "size": item.size, "target": item.target}],
+        "size": item.size,
     }
     if report is not None:
         document |= {

@@ -85,7 +85,7 @@ def run_restore(call: Call) -> int:
         plan_path = single if single is not None else paths[0] if paths else None
         from lamina.engine.restore import plan_restore
 
-        plan = plan_restore(repository, snapshot, plan_path, target, is_directory=False)
+        plan = plan_restore(repository, snapshot, plan_path, target)
         return _restore_one(call, repository, plan, operation)
 
 
@@ -94,7 +94,7 @@ def _restore_one(call: Call, repository: Repository, plan: RestorePlan, operatio
     from lamina.engine.restore import restore
 
     arguments, output = call.arguments, call.output
-    output.event("start", verb="restore", snapshot=plan.snapshot.id.hex(), size=plan.size)
+    output.event("start", verb="restore", snapshot=plan.snapshot.id.hex(), size=plan.item.size)
     if arguments.dry_run:
         output.report("restore", restore_document(plan, None), _plan_lines(plan))
         return exit_codes.DONE
@@ -137,7 +137,7 @@ def target_opener(target: str, *, force: bool, resume: bool) -> OpenTarget:
 
 
 def _plan_lines(plan: RestorePlan) -> list[str]:
-    rows = [[item.path, format_size(item.size), item.target] for item in plan.items]
+    rows = [[plan.item.path, format_size(plan.item.size), plan.item.target]]
     return [*table(["PATH", "SIZE", "TARGET"], rows, right=["SIZE"]), "dry run: nothing was written"]
 
 
@@ -145,6 +145,8 @@ def _lines(plan: RestorePlan, report: RestoreReport) -> list[str]:
     seconds = report.duration.total_seconds()
     speed = f", {format_size(report.size / seconds)}/s" if seconds and report.size else ""
     kept = f", {format_size(report.kept)} needed no writing" if report.kept else ""
-    lines = [f"{item.path} → {item.target}  {format_size(item.size)}" for item in plan.items]
-    lines.append(f"wrote {format_size(report.written)}{kept}, in {format_duration(seconds)}{speed}")
+    lines = [
+        f"{plan.item.path} → {plan.item.target}  {format_size(plan.item.size)}",
+        f"wrote {format_size(report.written)}{kept}, in {format_duration(seconds)}{speed}",
+    ]
     return [*lines, "read back and compared: all right"] if report.verified else lines

@@ -1,11 +1,10 @@
-"""Bring single files and images of a snapshot back: to a file, a device, or a stream."""
+"""Bring a single file or image of a snapshot back: to a file, a device, or a stream."""
 
 from __future__ import annotations
 
-import os
 import posixpath
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +16,7 @@ from lamina.engine.permits import check_contents
 from lamina.engine.saving.images import ZEROS
 from lamina.engine.threads import each, overlapping
 from lamina.errors import LaminaError, TargetUnwritable, UsageError
-from lamina.model.entries import Content, Entry
+from lamina.model.entries import Content
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot
@@ -43,14 +42,10 @@ class RestoreItem:
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """Which entries go where."""
+    """Which content goes where."""
 
     snapshot: Snapshot
-    items: tuple[RestoreItem, ...]
-
-    @property
-    def size(self) -> int:
-        return sum(item.size for item in self.items)
+    item: RestoreItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,40 +63,25 @@ class RestoreReport:
 OpenTarget = Callable[[RestoreItem], ImageTarget | StreamTarget]
 
 
-def plan_restore(
-    repository: Repository, snapshot: Snapshot, path: str | None, target: str, *, is_directory: bool
-) -> RestorePlan:
-    """Decide which content goes where: stored paths below a directory; a single one to the file *target*.
+def plan_restore(repository: Repository, snapshot: Snapshot, path: str | None, target: str) -> RestorePlan:
+    """Decide what goes to *target*: the only content of the snapshot, or at or below *path*.
 
-    Raises: EntryMissing; UsageError if `-` would need more than one stream.
+    Raises: EntryMissing; UsageError if there are several, or none.
     """
     reader = repository.reader()
-    entries: Iterable[tuple[str, Entry]]
-    below = ""
-    if path is None:
-        entries = walk_tree(reader, snapshot.root)
-    else:
-        path = posixpath.normpath("/" + path).lstrip("/")
-        entry = get_entry(reader, snapshot.root, path)
-        if entry.child is not None:
-            entries, below = walk_tree(reader, entry.child, path + "/" if path else ""), path
-        else:
-            entries, below = [(path, entry)], posixpath.dirname(path)
-    found = ((name, entry.size, entry.content) for name, entry in entries if entry.content is not None)
-    contents = list(islice(found, 4) if target == "-" else found)
-    if target == "-" and len(contents) != 1:
-        count = len(contents) + sum(1 for _ in found)
+    path = posixpath.normpath("/" + (path or "")).lstrip("/")
+    top = get_entry(reader, snapshot.root, path)
+    below = walk_tree(reader, top.child, path + "/" if path else "") if top.child is not None else [(path, top)]
+    contents = ((name, entry.size, entry.content) for name, entry in below if entry.content is not None)
+    found = list(islice(contents, 4))
+    if len(found) != 1:
+        where = "standard output" if target == "-" else target
         raise UsageError(
-            f"standard output takes one file or image, and this would be {count}",
-            hint="name one: " + ", ".join(f"{snapshot.short_id}:{name}" for name, _, _ in contents[:3]),
+            f"{where} takes one file or image, and this would be {len(found) + sum(1 for _ in contents)}",
+            hint=f"name one: {', '.join(f'{snapshot.short_id}:{name}' for name, _, _ in found[:3])}" if found else "",
         )
-    as_file = len(contents) == 1 and not is_directory
-    items = []
-    for name, size, content in contents:
-        inside = name.removeprefix(f"{below}/") if below else name
-        place = target if as_file or target == "-" else os.path.join(target, inside)
-        items.append(RestoreItem(name, size, place, content))
-    return RestorePlan(snapshot, tuple(items))
+    name, size, content = found[0]
+    return RestorePlan(snapshot, RestoreItem(name, size, target, content))
 
 
 def restore(
@@ -110,25 +90,25 @@ def restore(
     """Carry *plan* out. Raises: Damaged, NotPermitted, TargetError, StorageError, Stopped; it can be resumed."""
     check_contents(repository)
     begun = operation.clock.monotonic()
-    operation.progress.start("restore", plan.size)
+    item = plan.item
+    operation.progress.start("restore", item.size)
     run = _Run(repository, operation, partial=plan.snapshot.partial)
-    for item in plan.items:
-        target = open_target(item)
-        try:
-            if isinstance(target, ImageTarget):
-                run.fill(item, target)
-                target.finish()
-                if verify:
-                    run.check(item, target)
-            else:
-                run.pour(item, target)
-        except LaminaError as error:
-            error.say_too(f"{target.name} is incomplete and must not be used as it is")
-            raise
-        finally:
-            target.close()
+    target = open_target(item)
+    try:
+        if isinstance(target, ImageTarget):
+            run.fill(item, target)
+            target.finish()
+            if verify:
+                run.check(item, target)
+        else:
+            run.pour(item, target)
+    except LaminaError as error:
+        error.say_too(f"{target.name} is incomplete and must not be used as it is")
+        raise
+    finally:
+        target.close()
     duration = timedelta(seconds=operation.clock.monotonic() - begun)
-    return RestoreReport(plan.size, run.written, run.kept, duration, verify, tuple(run.unread))
+    return RestoreReport(item.size, run.written, run.kept, duration, verify, tuple(run.unread))
 
 
 class _Run:

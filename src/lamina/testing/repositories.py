@@ -145,7 +145,7 @@ def back_up(
 
 def restore_bytes(repository: Repository, snapshot: Snapshot, path: str | None, operation: Operation) -> bytes:
     """The bytes of one image of *snapshot*. Raises: as `restore`."""
-    plan = plan_restore(repository, snapshot, path, "-", is_directory=False)
+    plan = plan_restore(repository, snapshot, path, "-")
     stream = MemoryStream()
     restore(repository, plan, lambda _: stream, verify=False, operation=operation)
     return bytes(stream.content)

@@ -7,9 +7,8 @@ import random
 import pytest
 
 from lamina.engine.backup import VerifyMode
-from lamina.engine.restore import RestoreItem, plan_restore, restore
+from lamina.engine.restore import plan_restore, restore
 from lamina.errors import Damaged, EntryMissing, NotPermitted, TargetUnwritable, UsageError
-from lamina.repository.repository import Repository
 from lamina.testing.images import MemoryImage, MemoryTarget
 from lamina.testing.repositories import CHUNK, SmallRepository
 
@@ -19,7 +18,7 @@ IMAGE = random.Random(5).randbytes(6 * CHUNK) + bytes(2 * CHUNK) + b"end"
 def run(small: SmallRepository, target: MemoryTarget, *, verify: bool = False, path: str | None = None):
     repository = small.open()
     try:
-        plan = plan_restore(repository, repository.find_snapshot("latest"), path, "t", is_directory=False)
+        plan = plan_restore(repository, repository.find_snapshot("latest"), path, "t")
         return restore(repository, plan, lambda _: target, verify=verify, operation=small.operation())
     finally:
         repository.close()
@@ -100,33 +99,25 @@ def test_only_an_owner_restores(small: SmallRepository, holder: str):
     repository = small.open(holder)
     snapshot = repository.find_snapshot("latest")
     with pytest.raises(NotPermitted):
-        plan = plan_restore(repository, snapshot, None, "t", is_directory=False)
+        plan = plan_restore(repository, snapshot, None, "t")
         restore(repository, plan, lambda _: MemoryTarget(9), verify=False, operation=small.operation())
     repository.close()
 
 
-def plan(repository: Repository, path: str | None, target: str, *, is_directory: bool) -> list[tuple[str, str]]:
-    made = plan_restore(repository, repository.find_snapshot("latest"), path, target, is_directory=is_directory)
-    assert all(isinstance(item, RestoreItem) for item in made.items)
-    return [(item.path, item.target) for item in made.items]
-
-
-def test_where_entries_go(small: SmallRepository):
+def test_one_content_goes_to_one_target(small: SmallRepository):
     from lamina.engine.backup import BackupOptions, Input, backup
 
-    inputs = [Input(path, MemoryImage(b"x")) for path in ("a.img", "dev/vg/b", "dev/vg/c")]
+    inputs = [Input(path, MemoryImage(b"x")) for path in ("a.img", "dev/vg/b", "dev/vg/c", "srv/d")]
     repository = small.open()
     backup(repository, inputs, BackupOptions("n"), small.operation())
-    everything = [("a.img", "/t/a.img"), ("dev/vg/b", "/t/dev/vg/b"), ("dev/vg/c", "/t/dev/vg/c")]
-    assert plan(repository, None, "/t", is_directory=True) == everything
-    assert plan(repository, None, "/t", is_directory=False) == everything
-    assert plan(repository, "a.img", "/t", is_directory=False) == [("a.img", "/t")]
-    assert plan(repository, "a.img", "/t", is_directory=True) == [("a.img", "/t/a.img")]
-    assert plan(repository, "dev/vg/b", "-", is_directory=False) == [("dev/vg/b", "-")]
-    assert plan(repository, "/dev/vg", "/t", is_directory=True) == [("dev/vg/b", "/t/b"), ("dev/vg/c", "/t/c")]
-    with pytest.raises(UsageError, match="3"):
-        plan(repository, None, "-", is_directory=False)
+    snapshot = repository.find_snapshot("latest")
+    for path, found in (("a.img", "a.img"), ("/dev/vg/b", "dev/vg/b"), ("srv", "srv/d")):
+        item = plan_restore(repository, snapshot, path, "/t").item
+        assert (item.path, item.target) == (found, "/t")
+    for path, count in ((None, 4), ("dev", 2)):
+        with pytest.raises(UsageError, match=f"/t takes one file or image, and this would be {count}"):
+            plan_restore(repository, snapshot, path, "/t")
     for missing in ("b.img", "a.img/x", "dev/vg/b/c"):
         with pytest.raises(EntryMissing, match=missing):
-            plan(repository, missing, "/t", is_directory=False)
+            plan_restore(repository, snapshot, missing, "/t")
     repository.close()
