@@ -45,7 +45,7 @@ class Reservoir(Generic[Item]):
         self.items: list[Item] = []
         self.next = 1
         self._size = size
-        self._random = random.SystemRandom()
+        self._random = random.Random(random.SystemRandom().getrandbits(64))  # noqa: S311 - it keeps nothing secret
         self._weight = 1.0
 
     def take(self, item: Item) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lamina.engine.saving.watched import NotAnswering, Watch, Watched, WatchedThreads
-from lamina.sources.source import Begin, End, FileSource, Members, Resume, Step
+from lamina.sources.source import Begin, End, FileSource, Folder, Members, Resume, Step
 
 AHEAD_ENTRIES = 2048  # looked up in one go, while those of the go before are dealt with
 _STEP_COST = 8  # entries that a step counts as
@@ -21,6 +21,7 @@ class WatchedWalk:
         self._inside: list[bytes] = []  # names of the directories that were begun, the source's root first
         self._after: bytes | None = None  # name that was dealt with last in the innermost
         self._avoid: set[tuple[bytes, ...]] = set()
+        self._dealt_with: list[Folder] = []  # folders of steps, to be released
 
     def steps(self, meanwhile: Callable[[], None]) -> Iterator[Step]:
         """Every step, once; its folder can be read from until the next is asked for, and longer by whoever holds it.
@@ -28,18 +29,21 @@ class WatchedWalk:
         *meanwhile* is called while we wait. Raises: what the source raises, Stopped.
         """
         steps = self._source.walk()
-        while True:
-            try:
-                for step in self._ahead(steps, meanwhile):
-                    self._follow(step)
-                    yield step
-                    step.folder.release()  # whoever still needs it holds it
-                return
-            except NotAnswering:
-                if self._is_done:
+        try:
+            while True:
+                try:
+                    for step in self._ahead(steps, meanwhile):
+                        self._follow(step)
+                        yield step
+                        self._dealt_with.append(step.folder)  # whoever still needs it holds it
                     return
-                self._avoid.add(self._source.looking_at)
-                steps = self._source.walk(self._resume(), frozenset(self._avoid))
+                except NotAnswering:
+                    if self._is_done:
+                        return
+                    self._avoid.add(self._source.looking_at)
+                    steps = self._source.walk(self._resume(), frozenset(self._avoid))
+        finally:
+            _release(self._dealt_with)
 
     def _ahead(self, steps: Iterator[Step], meanwhile: Callable[[], None]) -> Iterator[Step]:
         found: list[Step] = []
@@ -58,7 +62,12 @@ class WatchedWalk:
                 return
 
     def _pull(self, steps: Iterator[Step], found: list[Step]) -> Watched[bool]:
+        dealt_with, self._dealt_with = self._dealt_with, []
+
         def pull(watch: Watch) -> bool:
+            _release(
+                dealt_with
+            )  # here, because closing lets other threads run, and the caller has no time to wait for them
             room = AHEAD_ENTRIES
             while room > 0:
                 watch.begin_step()
@@ -102,3 +111,8 @@ class WatchedWalk:
 
     def _resume(self) -> Resume | None:
         return Resume(tuple(self._inside[1:]), self._after) if self._inside else None
+
+
+def _release(folders: list[Folder]) -> None:
+    for folder in folders:
+        folder.release()
