@@ -169,7 +169,8 @@ def _serve(mountpoint, moods):
 
         def readdir(self, path, fh):
             if path == "/":
-                return [".", "..", *(name[1:] for name in files)]
+                listed = [name[1:] for name, file in files.items() if file.is_there or file.mood == "gone-at-once"]
+                return [".", "..", *listed]
             if self._find(path).mood == "dir-eio-list":
                 raise mfusepy.FuseOSError(errno.EIO)
             if path == "/dir-hangs":
