@@ -180,6 +180,7 @@ class FileWriter:
         self._cache = ChunkCache(self._reader)
         self._target = target
         self._operation = operation
+        self._turn = threading.Lock()  # of whoever writes: several only wait for each other's Python (a quarter slower)
 
     def pieces(self, job: FileJob) -> Iterator[Piece]:
         """What there is to write of a file; of a long one, bit by bit."""
@@ -235,13 +236,8 @@ class FileWriter:
             chunks = self._cache.get(list(batch.shared), list(whole))
         except Damaged:
             chunks = {}  # each file by itself then, so that the others are restored
-        for piece, parts in todo:
-            try:
-                batch.written += self._write_piece(piece, parts, chunks)
-            except OSError as error:
-                self._fail(piece.job, error)
-            except Damaged as error:
-                piece.job.failure = error
+        with self._turn:
+            self._write_all(batch, todo, chunks)
         self._operation.progress.advance(read=batch.written, skipped=batch.kept)
         return batch
 
@@ -250,6 +246,18 @@ class FileWriter:
         if not isinstance(entry.content, FixedContent):
             return 0  # others are read whole or not at all
         return sum(part.length for part in iter_parts(self._reader, entry.content) if part.unread)
+
+    def _write_all(
+        self, batch: Batch, todo: Sequence[tuple[Piece, Sequence[ContentPart]]], chunks: Mapping[ChunkId, bytes]
+    ) -> None:
+        """Raises: TargetUnwritable, StorageError."""
+        for piece, parts in todo:
+            try:
+                batch.written += self._write_piece(piece, parts, chunks)
+            except OSError as error:
+                self._fail(piece.job, error)
+            except Damaged as error:
+                piece.job.failure = error
 
     def is_there(self, entry: Entry, folder: TargetFolder) -> bool:
         """Whether a file holds the content already, byte for byte. Raises: OSError, Damaged, StorageError."""
