@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from lamina.storage.storage import Storage
 
 OPEN_FILES = 16384  # a backup of a tree needs about 1,000, a restore fewer
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8  # glibc, malloc.h
 
 
 def environment() -> MutableMapping[str, str]:
@@ -74,6 +74,7 @@ def tune_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another libc: nothing to tune
         return
+    mallopt(_M_ARENA_MAX, 1)  # else each thread keeps its own: 320 MiB instead of 200, and no faster (measured with trees)
     mallopt(_M_MMAP_THRESHOLD, 64 << 20)
     mallopt(_M_TRIM_THRESHOLD, 256 << 20)
 

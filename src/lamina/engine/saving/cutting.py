@@ -30,8 +30,8 @@ from lamina.repository.streams import FANOUT, ChunkPutter, FixedMapWriter, Slot
 from lamina.sources.source import ImageSource
 
 MAX_SLICES = 16  # of a file whose chunks are listed in its entry; a longer one has a tree of nodes
-READ_BYTES = 4 << 20  # asked of a stream at a time
-AHEAD = 3  # chunks of one stream that are being stored while the next is cut
+READ_BYTES = 2 << 20  # asked of a stream at a time
+AHEAD = 2  # chunks of one stream that are being stored while the next is cut
 
 Asking = Callable[[], AbstractContextManager[None]]
 
