@@ -104,9 +104,10 @@ def test_a_probe_of_a_storage_that_forbids_deletion_says_what_is_missing(s3_serv
 
 @pytest.mark.parametrize("words", [["snapshots"], ["backup", "a.img"], ["init"], ["storage", "probe"]], ids=" ".join)
 def test_a_missing_bucket_is_named(s3_server, tenant, words):
+    address = tenant.variables["LAMINA_REPOSITORY"]
     tenant.variables["LAMINA_REPOSITORY"] = s3_server.address("no-such-bucket")
     done = tenant.run(*words)
-    tenant.variables["LAMINA_REPOSITORY"] = s3_server.address("bucket-0")
+    tenant.variables["LAMINA_REPOSITORY"] = address
     assert done.returncode == 1, done.stderr
     assert b"no-such-bucket" in done.stderr
     assert b"hint:" in done.stderr
