@@ -45,10 +45,9 @@ class Pace:
                 self._changed.notify_all()
 
     def _has_room(self, *, is_small: bool) -> bool:
+        limit = self._most if self._is_cold else 1
         if not is_small:
             limit = min(self._most, self._busy)  # each needs memory for the chunks that it cuts
-        else:
-            limit = self._most if self._is_cold else 1
         return sum(not watch.is_left_behind for watch in self._reading) < limit
 
 
