@@ -5,19 +5,18 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import NamedTuple
 
+from lamina.engine.restoring.chunk_cache import ChunkCache
 from lamina.engine.restoring.folders import OpenDirectory
 from lamina.errors import Damaged, LaminaError
 from lamina.model.entries import Content, Entry, FixedContent, SlicedContent
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
-from lamina.repository.chunks import ChunkReader
 from lamina.repository.contents import ContentPart, cut_part, iter_parts
 from lamina.repository.repository import Repository
 from lamina.targets.directory import HOPELESS, DirectoryTarget
@@ -29,7 +28,6 @@ BATCH_BYTES = 8 << 20  # of contents that are fetched and written at a time
 BATCH_FILES = 1024
 BATCH_FOLDERS = 48  # each keeps a directory open; several batches are under way
 BATCH_SHARED = 8  # chunks that hold several files: as long as a chunk may be, although little of it may be needed
-CACHED_BYTES = 32 << 20  # of chunks that hold several files
 
 
 class FileJob:
@@ -134,41 +132,6 @@ def small_piece(job: FileJob) -> Piece | None:
         parts.append(ContentPart(offset, length, chunk, start, whole=False))
         offset += length
     return Piece(job, parts, is_first=True, is_last=True)
-
-
-class ChunkCache:
-    """Remembers the chunks that hold several files, for whichever thread needs them next."""
-
-    def __init__(self, reader: ChunkReader) -> None:
-        self._reader = reader
-        self._known: OrderedDict[ChunkId, bytes] = OrderedDict()
-        self._size = 0
-        self._lock = threading.Lock()
-
-    def get(self, shared: Sequence[ChunkId], whole: Sequence[ChunkId]) -> dict[ChunkId, bytes]:
-        """Raises: Damaged, ChunkMissing, StorageError."""
-        found: dict[ChunkId, bytes] = {}
-        with self._lock:
-            for chunk in shared:
-                known = self._known.get(chunk)
-                if known is not None:
-                    self._known.move_to_end(chunk)
-                    found[chunk] = known
-        missing = [chunk for chunk in (*shared, *whole) if chunk not in found]
-        if missing:
-            found |= self._reader.get_many(missing)
-            with self._lock:
-                for chunk in shared:
-                    self._remember(chunk, found[chunk])
-        return found
-
-    def _remember(self, chunk: ChunkId, content: bytes) -> None:
-        if chunk in self._known:
-            return
-        self._known[chunk] = content
-        self._size += len(content)
-        while self._size > CACHED_BYTES:
-            self._size -= len(self._known.popitem(last=False)[1])
 
 
 class FileWriter:
