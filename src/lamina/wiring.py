@@ -176,6 +176,12 @@ def own_paths(settings: Settings) -> list[str]:
     return [os.fspath(one) for one in paths if one is not None]
 
 
+def own_folders(settings: Settings) -> list[str]:
+    """Directories of this machine that no backup of a tree is meant to hold: the repository itself, and its cache."""
+    places = [_parsed_address(settings).options.get("path") if settings.address else None, settings.cache_dir]
+    return [os.path.abspath(one) for one in places if one is not None]
+
+
 @contextmanager
 def open_repository(settings: Settings, passphrase: Secret, operation: Operation) -> Iterator[Repository]:
     """The repository the settings name, opened, and closed at the end of the block."""

@@ -233,3 +233,26 @@ def test_changes_are_seen_with_a_writers_key(person: Person, home: Path):
     person.write("home/a.txt", b"changed")
     report = writer.report("backup", "home")
     assert (report["files"]["changed"], report["files"]["unchanged"]) == (1, 8)
+
+
+def test_the_repository_and_its_cache_are_not_backed_up_into_themselves(person: Person):
+    person.write("kept", b"kept")
+    assert person.repository.is_dir()
+    person.do("backup", ".", "--name", "all")
+    listed = person.do("ls", "-R", "all@latest")
+    assert "kept" in listed
+    assert "lamina.json" not in listed
+    person.do("backup", ".", "--name", "all", "--include", person.repository)
+    assert "lamina.json" in person.do("ls", "-R", "all@latest")
+
+
+@pytest.mark.parametrize("target", ["repository", "repository/new", "link/new"])
+def test_nothing_is_restored_into_the_repository(person: Person, target: str):
+    person.write("kept", b"kept")
+    person.do("backup", "kept")
+    (person.directory / "link").symlink_to(person.repository)
+    before = sorted(person.repository.rglob("*"))
+    done = person.run("restore", "latest", target)
+    assert done.returncode == 2
+    assert b"Lamina's own" in done.stderr
+    assert sorted(person.repository.rglob("*")) == before

@@ -30,12 +30,13 @@ if TYPE_CHECKING:
 
 VERIFY_MODES = ("full", "sample", "none")
 _FLAWS = {
-    EntryState.UNREAD: "could not be read, and is not in the snapshot",
+    EntryState.UNREAD: "could not be read; the snapshot has nothing of it, or not all",
     EntryState.KEPT: "could not be read; what the snapshot before has of it was kept",
     EntryState.CHANGED: "is not of one moment",
 }
 SHOWN = 10  # of what is listed line by line
 COMPARE_NOTHING = "none"
+READERS_MAX = 64
 
 
 def add_to(verbs: Verbs) -> None:
@@ -87,7 +88,7 @@ def _add_tuning(parser: Parser) -> None:
         help="files are unchanged if size and FIELDS are (default: mtime,ctime,inode; none: read every file)",
     )  # fmt: skip
     add(
-        "--readers", metavar="N", type=int, choices=range(1, 65),
+        "--readers", metavar="N", type=typed(parse_readers),
         help="read files with N threads (default: as many as profit; 1 for a rotating disk)",
     )  # fmt: skip
     add(
@@ -111,6 +112,13 @@ def _add_hooks(parser: Parser) -> None:
         "--hook-timeout", metavar="TIME", type=typed(parse_timeout), default=None,
         help="stop a command that takes longer (default: 1h)",
     )  # fmt: skip
+
+
+def parse_readers(text: str) -> int:
+    """How many threads may read. Raises: UsageError."""
+    if not text.isdecimal() or not 1 <= int(text) <= READERS_MAX:
+        raise UsageError(f"{text!r} is no number of threads", hint=f"from 1 to {READERS_MAX}")
+    return int(text)
 
 
 def parse_compare(text: str) -> frozenset[Compare] | None:
@@ -140,16 +148,17 @@ def run_backup(call: Call) -> int:
     paths = stored_paths(arguments, cwd)
     name = check_name(default_name(paths, wiring.host_name()) if arguments.name is None else arguments.name)
     hooks = _hooks(call)
+    own = wiring.own_folders(call.settings)
     report = None
     try:
         with ExitStack() as stack:
             inputs = None
             if not arguments.pre:  # then a typing error costs no passphrase
-                inputs = stack.enter_context(opened_inputs(arguments, cwd, call.stop))
+                inputs = stack.enter_context(opened_inputs(arguments, cwd, own, call.stop))
             repository, operation = stack.enter_context(call.repository())
             ending = stack.enter_context(hooked(hooks, name, wiring.environment(), operation))
             if inputs is None:
-                inputs = stack.enter_context(opened_inputs(arguments, cwd, call.stop))
+                inputs = stack.enter_context(opened_inputs(arguments, cwd, own, call.stop))
             call.output.event("start", verb="backup", name=name, paths=paths)
             report = backup(repository, inputs, _options(call, name, repository, operation), operation)
             ending.snapshot = report.snapshot.hex() if report.snapshot is not None else ""
@@ -247,7 +256,7 @@ def _lines(report: BackupReport, name: str) -> list[str]:
 def _count_line(files: TreeCounts) -> str:
     text = f"{files.new:,} new, {files.changed:,} changed, {files.unchanged:,} unchanged in {files.directories:,} directories"
     vanished = f"; {files.vanished:,} vanished meanwhile" if files.vanished else ""
-    return text + vanished + (f"; {files.flawed:,} are not whole" if files.flawed else "")
+    return text + vanished + (f"; not whole: {files.flawed:,}" if files.flawed else "")
 
 
 def _warn(call: Call, report: BackupReport) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from threading import Event
@@ -87,10 +87,10 @@ def check_sources(arguments: Parsed) -> None:
 
 
 @contextmanager
-def opened_inputs(arguments: Parsed, cwd: str, stop: Event) -> Iterator[list[Input]]:
-    """Every source, opened. Raises: SourceMissing, SourceUnreadable, UsageError."""
+def opened_inputs(arguments: Parsed, cwd: str, own: Sequence[str], stop: Event) -> Iterator[list[Input]]:
+    """Every source, opened; of directories, *own* is left out unless a rule says otherwise. Raises: SourceMissing, SourceUnreadable, UsageError."""
     with ExitStack() as stack:
-        opener = _Opener(arguments, cwd, stop, stack)
+        opener = _Opener(arguments, cwd, selection(arguments, own), (stop, stack))
         if arguments.files_from is not None:
             yield [opener.listed()]
             return
@@ -101,15 +101,15 @@ def opened_inputs(arguments: Parsed, cwd: str, stop: Event) -> Iterator[list[Inp
 
 
 class _Opener:
-    """Opens sources of one call; *stack* closes them."""
+    """Opens sources of one call."""
 
-    def __init__(self, arguments: Parsed, cwd: str, stop: Event, stack: ExitStack) -> None:
+    def __init__(self, arguments: Parsed, cwd: str, chosen: Selection, ending: tuple[Event, ExitStack]) -> None:
+        """*ending*: the stop button, and what closes the sources."""
         self._arguments = arguments
         self._cwd = cwd
-        self._stop = stop
-        self._stack = stack
+        self._stop, self._stack = ending
         self._devices: dict[int, int] = {}
-        self._selection = selection(arguments)
+        self._selection = chosen
 
     def path(self, text: str) -> Input:
         """An image, a device, or a directory."""
@@ -180,11 +180,11 @@ class _Opener:
         return found
 
 
-def selection(arguments: Parsed) -> Selection:
-    """What of a directory is saved. Raises: UsageError."""
-    from lamina.sources.selection import Selection, parse_rule, parse_rules_file
+def selection(arguments: Parsed, own: Sequence[str] = ()) -> Selection:
+    """What of a directory is saved; *own* are absolute paths that are not, unless a rule says so. Raises: UsageError."""
+    from lamina.sources.selection import Selection, parse_rule, parse_rules_file, rule_for_path
 
-    rules = []
+    rules = [rule_for_path(path) for path in own]
     for kind, value in arguments.rules:
         if kind == RULES_FILE:
             rules += parse_rules_file(_content(value, "the rules"), value)

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from lamina import wiring
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs, typed
 from lamina.cli.text import table
@@ -14,6 +15,8 @@ from lamina.model.paths import parse_snapshot_path
 from lamina.model.quantities import format_duration, format_size, parse_rate
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from lamina.cli.call import Call
     from lamina.engine.restore import OpenTarget, RestoreItem, RestorePlan, RestoreReport
     from lamina.model.operation import Operation
@@ -72,6 +75,7 @@ def run_restore(call: Call) -> int:
     wanted = parse_snapshot_path(arguments.snapshot)
     paths = ([] if wanted.path is None else [wanted.path]) + arguments.paths
     _check(arguments.verify, target, dry_run=arguments.dry_run)
+    _check_not_own(target, wiring.own_folders(call.settings))
     is_directory = target != STDOUT and (target.endswith("/") or os.path.isdir(target))
     with call.repository() as (repository, operation):
         snapshot = repository.find_snapshot(wanted.snapshot)
@@ -87,6 +91,14 @@ def run_restore(call: Call) -> int:
 
         plan = plan_restore(repository, snapshot, plan_path, target)
         return _restore_one(call, repository, plan, operation)
+
+
+def _check_not_own(target: str, own: Sequence[str]) -> None:
+    """Refuse a target in the repository or its cache: strange files in there help nobody."""
+    place = os.path.join(os.path.realpath(target), "")
+    for folder in own:
+        if target != STDOUT and place.startswith(os.path.join(os.path.realpath(folder), "")):
+            raise UsageError(f"{target} lies in {folder}, which is Lamina's own", hint="name another TARGET")
 
 
 def _restore_one(call: Call, repository: Repository, plan: RestorePlan, operation: Operation) -> int:

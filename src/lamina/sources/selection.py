@@ -96,6 +96,11 @@ def _check_prefix(pattern: bytes) -> None:
         )
 
 
+def rule_for_path(path: str | bytes) -> Rule:
+    """A rule that leaves out the one object at an absolute path, whatever letters its names are made of."""
+    return Rule(re.sub(rb"([\\*?\[\]])", rb"\\\1", os.fsencode(path).strip(b"/")), exclude=True, anchor=Anchor.ROOT)
+
+
 def parse_rules_file(data: bytes, name: str) -> list[Rule]:
     r"""The rules in a file: a pattern a line, as gitignore has them; *name* is what errors call the file.
 

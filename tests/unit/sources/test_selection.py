@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from lamina.errors import UsageError
@@ -13,6 +15,7 @@ from lamina.sources.selection import (
     Selection,
     parse_rule,
     parse_rules_file,
+    rule_for_path,
 )
 
 SOURCE = b"/home/u"
@@ -291,3 +294,13 @@ def test_selections_are_equal_by_what_they_say():
     assert excluding("a") == excluding("a")
     assert excluding("a") != excluding("b")
     assert hash(excluding("a")) == hash(excluding("a"))
+
+
+@pytest.mark.parametrize("path", ["/srv/backup", "/srv/[old] *?\\backup", "/srv/\udcff"])
+def test_a_rule_for_a_path_leaves_out_that_path_and_no_other(path: str):
+    chosen = Selection((rule_for_path(path),))
+    wanted = os.fsencode(path)
+    for absolute in (wanted, wanted + b"x", wanted[:-1], b"/x" + wanted, wanted.replace(b"*", b"a")):
+        name = absolute.rpartition(b"/")[2]
+        left_out = chosen.leaves_out(absolute, absolute[1:], name, is_directory=True, size=0)
+        assert left_out == (absolute == wanted)
