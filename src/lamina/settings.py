@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import Field, dataclass, field, fields
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,10 @@ class SettingsFile:
 
     default_repository: str | None = _key("the profile used when no repository is named", default=None)
     cache_dir: str | None = _key("where the cache is kept, for all profiles without their own", default=None)
+    timezone: str | None = _key(
+        "where days begin, when snapshots are chosen by date and by policies, like `Europe/Berlin` (default: UTC)",
+        default=None,
+    )
     repository: Mapping[str, Profile] = _key("one table a repository: `[repository.NAME]`", default_factory=dict)
 
 
@@ -70,6 +75,7 @@ class Flags:
     passphrase_file: str | None = None
     passphrase_command: str | None = None
     cache_dir: str | None = None
+    timezone: str | None = None
     compression: str | None = None
     limit_upload: int | None = None  # bytes a second
     limit_download: int | None = None  # bytes a second
@@ -92,6 +98,7 @@ class Settings:
     profile: str | None = None  # the name of the profile it came from
     passphrase: PassphraseSource = PassphraseSource()
     cache_dir: Path | None = None  # None: nowhere to keep one
+    zone: tzinfo = UTC  # where days begin; never that of the machine unless somebody named it
     compression: str = "default"
     limit_upload: int | None = None  # bytes a second
     limit_download: int | None = None  # bytes a second
@@ -118,6 +125,7 @@ def load(flags: Flags, environment: MutableMapping[str, str]) -> Settings:
         profile=name if profile else None,
         passphrase=_passphrase_source(flags, environment, passphrase, chosen),
         cache_dir=Path(cache_dir) if cache_dir else _default_cache_dir(environment),
+        zone=find_zone(flags.timezone or file.timezone or "UTC"),
         compression=flags.compression or chosen.compression or "default",
         limit_upload=flags.limit_upload or chosen.limit_upload,
         limit_download=flags.limit_download or chosen.limit_download,
@@ -144,6 +152,21 @@ def _passphrase_source(
     if profile.passphrase_file:
         return PassphraseSource(file=Path(profile.passphrase_file))
     return PassphraseSource(command=profile.passphrase_command)
+
+
+def find_zone(name: str) -> tzinfo:
+    """The time zone of a name of the IANA database, like `Europe/Berlin`. Raises: UsageError."""
+    if name.upper() == "UTC":
+        return UTC  # also where the system has no database
+    from zoneinfo import ZoneInfo
+
+    try:
+        return ZoneInfo(name)
+    except (ValueError, OSError, KeyError) as error:  # ZoneInfoNotFoundError is a KeyError
+        raise UsageError(
+            f"there is no time zone {name!r} on this machine",
+            hint="write a name like Europe/Berlin or UTC; the package tzdata brings them",
+        ) from error
 
 
 def _home(environment: Mapping[str, str]) -> Path | None:
@@ -199,6 +222,7 @@ def decode_settings(document: Mapping[str, Any], path: Path) -> SettingsFile:
     return SettingsFile(
         default_repository=_text(document, "default_repository", path),
         cache_dir=_place(document, "cache_dir", path),
+        timezone=_text(document, "timezone", path),
         repository={name: _decode_profile(name, table, path) for name, table in tables.items()},
     )
 

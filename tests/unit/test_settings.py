@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,18 @@ def test_with_nothing_configured_a_person_is_asked():
 def test_two_flags_for_the_passphrase_are_one_too_many():
     with pytest.raises(UsageError):
         load(Flags(passphrase_file="a", passphrase_command="b"), {})
+
+
+def test_days_begin_in_utc_unless_a_zone_is_named(environment: dict[str, str]):
+    path = settings_path(environment)
+    assert path
+    path.write_text('timezone = "Europe/Berlin"\n')
+    by_file, by_flag = load(Flags(), environment), load(Flags(timezone="America/New_York"), environment)
+    assert load(Flags(), {"TZ": "Asia/Tokyo"}).zone is UTC
+    assert (str(by_file.zone), str(by_flag.zone)) == ("Europe/Berlin", "America/New_York")
+
+
+@pytest.mark.parametrize("name", ["Europe/Atlantis", "../../etc/passwd", "/etc/localtime", "Europe", "\0", "x" * 5000])
+def test_a_zone_that_does_not_exist_is_refused(name: str):
+    with pytest.raises(UsageError, match="time zone"):
+        load(Flags(timezone=name), {})

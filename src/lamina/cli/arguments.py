@@ -42,6 +42,10 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
         help="read the passphrase from what COMMAND prints (split into words, never run by a shell)",
     )  # fmt: skip
     add("--cache-dir", metavar="DIR", default=suppress, help="keep the cache in DIR (it may be deleted at any time)")
+    add(
+        "--timezone", metavar="ZONE", default=suppress,
+        help="days begin where ZONE says, like Europe/Berlin, when snapshots are chosen by date (default: UTC)",
+    )  # fmt: skip
     add("--json", action="store_true", default=suppress, help="print JSON Lines events instead of text")
     add("-v", "--verbose", action="store_true", default=suppress, help="say more; show tracebacks")
     add("-q", "--quiet", action="store_true", default=suppress, help="say only results, warnings and errors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import tzinfo
 from pathlib import Path
 from threading import Event
 from typing import TYPE_CHECKING
@@ -41,6 +42,11 @@ class Call:
             flags = {name: option(self.arguments, name) for name in Flags.__dataclass_fields__}
             self._settings = load(Flags(**flags), wiring.environment())
         return self._settings
+
+    @property
+    def zone(self) -> tzinfo:
+        """Where days begin, when snapshots are chosen by date or by a policy."""
+        return self.settings.zone
 
     @contextmanager
     def operation(self) -> Iterator[Operation]:
