@@ -25,7 +25,7 @@ from lamina.repository.session_keys import SessionKeys
 from lamina.repository.tables import ChunkPlace
 
 OPEN_PACKS = 2  # data packs filled at a time: order and sizes of chunks do not fingerprint a file (eprint 2025/532)
-UPLOADS = 2  # packs stored at a time; one more may wait, then writers wait
+UPLOADS = 2  # packs stored at a time, unless a caller says otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class EncodingOptions:
     level: int | None  # zstd level; None: stored as they are
     check: bool  # decode data chunks and compare them before they are stored (metadata always is)
     heal: bool = False  # refer only to chunks that were just seen to be whole; store what is not once more
+    uploads: int = UPLOADS  # packs stored at a time; one more may wait, then writers wait. 0: the calling thread stores
 
 
 @dataclass(slots=True)
@@ -68,8 +69,8 @@ class ChunkWriter:
         self._data: list[PackWriter] = [self._new_pack(meta=False) for _ in range(OPEN_PACKS)]
         self._meta = self._new_pack(meta=True)
         self._stored: list[StoredPack] = []  # in no delta yet
-        self._executor = ThreadPoolExecutor(UPLOADS, thread_name_prefix="store")
-        self._slots = threading.BoundedSemaphore(UPLOADS + 1)
+        self._executor = ThreadPoolExecutor(options.uploads, thread_name_prefix="store") if options.uploads else None
+        self._slots = threading.BoundedSemaphore(options.uploads + 1)
         self._uploads: list[Future[None]] = []
         self._used = tempfile.TemporaryFile(prefix="lamina-used-")  # noqa: SIM115 - ids we refer to and did not write
 
@@ -155,7 +156,8 @@ class ChunkWriter:
 
     def close(self) -> None:
         """Let go of threads and files; packs that are not stored are given up."""
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        if self._executor is not None:
+            self._executor.shutdown(wait=True, cancel_futures=True)
         self._used.close()
 
     def _claim(self, chunk: ChunkId, check: Callable[[ChunkId], object] | None) -> bool:
@@ -216,6 +218,9 @@ class ChunkWriter:
         for upload in done:
             upload.result()
         self._slots.acquire()
+        if self._executor is None:
+            self._store(pack)
+            return
         future = self._executor.submit(self._store, pack)
         with self._lock:
             self._uploads.append(future)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,6 +17,7 @@ from lamina.repository.format import BlobKind
 from lamina.repository.repository import Repository
 from lamina.repository.streams import FixedNode
 from lamina.repository.writer import EncodingOptions
+from lamina.storage.storage import Parts
 from lamina.testing.damage import flip_bit
 from lamina.testing.repositories import CHUNK, SmallRepository
 from lamina.testing.storages import Fault, FaultyStorage
@@ -137,6 +139,25 @@ def test_healing_stores_what_is_damaged_once_more():
         repository.close()
     repository = damaged.open()
     assert [repository.reader().get_data(session.writer.data_id(one)) for one in contents] == contents
+    repository.close()
+
+
+def test_without_uploads_the_calling_thread_stores(small: SmallRepository):
+    threads = set()
+
+    class Watched(FaultyStorage):
+        def put(self, name: str, parts: Parts) -> None:
+            threads.add(threading.current_thread())
+            super().put(name, parts)
+
+    repository = small.open(storage=Watched(small.storage))
+    serial = EncodingOptions(None, check=True, uploads=0)
+    session = repository.begin(Process(), serial, small.operation())
+    chunk, _ = put(session, b"x")
+    commit(session)
+    session.close()
+    assert threads == {threading.current_thread()}
+    assert small.open().reader().get_data(chunk) == b"x"
     repository.close()
 
 
