@@ -65,6 +65,8 @@ class Snapshot:
     expires: datetime | None = None
     protected: bool = False
     removed: bool = False
+    name_hash: bytes = b""  # keyed: equal for equal names, also where they cannot be read
+    tag_hashes: frozenset[bytes] = frozenset()  # likewise
 
     @property
     def is_doubtful(self) -> bool:

@@ -202,6 +202,8 @@ class Manifests:
             expires=attributes.expires,
             protected=attributes.protected,
             removed=found.removed,
+            name_hash=record.name_hash,
+            tag_hashes=frozenset(attributes.tag_hashes),
         )
         key = self._access.opener.find_key(record.keys, Purpose.METADATA)
         return snapshot if key is None else self._with_names(snapshot, found, key)
