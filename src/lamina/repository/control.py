@@ -54,6 +54,7 @@ MAY_WRITE: dict[Kind, frozenset[Role]] = {  # threat model G5: who is believed f
     Kind.GENERATION_CLOSED: _KEEPERS,
     Kind.SEGMENT: _KEEPERS,
     Kind.MANIFEST: _KEEPERS,
+    Kind.COVERAGE: _KEEPERS,
 }
 
 LAST_NUMBER = 99_999_999  # eight digits, so that names sort as their numbers do

@@ -43,6 +43,7 @@ class Kind(IntEnum):
     GENERATION_CLOSED = 13
     SEGMENT = 14
     MANIFEST = 15
+    COVERAGE = 16
 
 
 _HEADER = struct.Struct("<6sBBII")  # magic, kind, version, required features, zero
