@@ -12,6 +12,7 @@ from lamina.cli import (
     completion,
     contents,
     diff,
+    forget,
     init,
     keys,
     restore,
@@ -38,7 +39,9 @@ def build_parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"lamina {__version__}", help=VERSION_HELP)
     parser.set_defaults(examples=EXAMPLES)
     verbs = Verbs(parser, title="verbs", dest="verb")
-    for family in (init, backup, restore, snapshots, browse, contents, diff, usage, verify, keys, storage, benchmark):
+    for family in (
+        init, backup, restore, snapshots, forget, browse, contents, diff, usage, verify, keys, storage, benchmark,
+    ):  # fmt: skip
         family.add_to(verbs)
     completion.add_to(verbs, parser)
     for one in iter_parsers(parser):

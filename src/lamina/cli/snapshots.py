@@ -1,4 +1,4 @@
-"""`lamina snapshots`, `show`, `tag`, `forget`, `unforget`: look at snapshots and change what is known about them."""
+"""`lamina snapshots`, `show`, `tag`: look at snapshots and change what is known about them."""
 
 from __future__ import annotations
 
@@ -62,24 +62,7 @@ def _add_changing(verbs: Verbs) -> None:
     )
     tag.add_argument("--add", metavar="TAG", action="append", default=[], dest="added", help="may be repeated")
     tag.add_argument("--remove", metavar="TAG", action="append", default=[], dest="gone", help="may be repeated")
-    forget = verbs.add(
-        "forget",
-        summary="remove snapshots",
-        about="Their space is kept until a prune, and `lamina unforget` takes it back until then.",
-        examples=("lamina forget 3fa94c01", "lamina forget --dry-run mail@latest~7"),
-        run=run_forget,
-        repeated="snapshots",
-    )
-    forget.add_argument("-n", "--dry-run", action="store_true", help="say which ones, and remove nothing")
-    unforget = verbs.add(
-        "unforget",
-        summary="take back what forget removed",
-        examples=("lamina snapshots --removed", "lamina unforget 3fa94c01"),
-        run=run_unforget,
-        repeated="snapshots",
-    )
-    for parser in (tag, forget, unforget):
-        parser.add_argument("snapshots", metavar="SNAPSHOT", nargs="+", help=SELECTOR_HELP)
+    tag.add_argument("snapshots", metavar="SNAPSHOT", nargs="+", help=SELECTOR_HELP)
 
 
 def run_snapshots(call: Call) -> int:
@@ -163,6 +146,7 @@ def _details(snapshot: Snapshot, saved: Saved | None, flawed: Saved) -> list[str
             ("new", format_size(done.new)),
             ("stored", format_size(done.stored)),
             ("parent", snapshot.parent.hex() if snapshot.parent else ""),
+            ("copied from", snapshot.copied_from.snapshot.hex() if snapshot.copied_from else ""),
             ("made by", snapshot.made_by if snapshot.made_by == "owner" else f"key {snapshot.made_by}"),
             ("tags", ", ".join(sorted(snapshot.tags))),
             ("expires", format_time(snapshot.expires) if snapshot.expires else ""),
@@ -192,7 +176,7 @@ def find(repository: Repository, text: str, *, removed: bool = False) -> Snapsho
     return repository.find_snapshot(wanted.snapshot, removed=removed)
 
 
-def _find_all(repository: Repository, texts: Sequence[str], *, removed: bool = False) -> list[Snapshot]:
+def find_all(repository: Repository, texts: Sequence[str], *, removed: bool = False) -> list[Snapshot]:
     """All of them before anything is changed, each once, in the order given."""
     return list({one.id: one for one in (find(repository, text, removed=removed) for text in texts)}.values())
 
@@ -204,41 +188,14 @@ def run_tag(call: Call) -> int:
     if not added and not gone:
         raise UsageError("no tag was named", hint="give --add TAG or --remove TAG")
     with call.repository() as (repository, _):
-        found = _find_all(repository, call.arguments.snapshots)
+        found = find_all(repository, call.arguments.snapshots)
         changed = [repository.edit(one, add_tags=added, remove_tags=gone) for one in found]
     document = {"snapshots": [snapshot_document(one) for one in changed]}
-    lines = [f"{_label(one)}  tags: {', '.join(sorted(one.tags)) or 'none'}" for one in changed]
+    lines = [f"{label(one)}  tags: {', '.join(sorted(one.tags)) or 'none'}" for one in changed]
     call.output.report("tag", document, lines)
     return exit_codes.DONE
 
 
-def run_forget(call: Call) -> int:
-    dry_run: bool = call.arguments.dry_run
-    with call.repository() as (repository, _):
-        found = _find_all(repository, call.arguments.snapshots)
-        if not dry_run:
-            for one in found:
-                repository.forget(one)
-    lines = [f"{'would forget' if dry_run else 'forgot'} {_label(one)}" for one in found]
-    call.output.report("forget", {"dry_run": dry_run, "snapshots": [one.id.hex() for one in found]}, lines)
-    if not dry_run:
-        call.output.note("take it back with `lamina unforget ID`, until a prune")
-    return exit_codes.DONE
-
-
-def run_unforget(call: Call) -> int:
-    with call.repository() as (repository, _):
-        found = _find_all(repository, call.arguments.snapshots, removed=True)
-        for one in found:
-            if not one.removed:
-                raise UsageError(f"snapshot {one.short_id} was not forgotten", hint="see: lamina snapshots --removed")
-        for one in found:
-            repository.unforget(one)
-    lines = [f"took back {_label(one)}" for one in found]
-    call.output.report("unforget", {"snapshots": [one.id.hex() for one in found]}, lines)
-    return exit_codes.DONE
-
-
-def _label(snapshot: Snapshot) -> str:
+def label(snapshot: Snapshot) -> str:
     """The id, and the name where this key can read it."""
     return snapshot.short_id if snapshot.name is None else f"{snapshot.short_id}  {snapshot.name}"
