@@ -15,7 +15,12 @@ def test_a_repository_below_the_target_outlives_delete(person: Person):
     person.variables["LAMINA_REPOSITORY"] = str(inside)
     person.do("backup", "srv", "--exclude", "repository/", "--name", "srv")
     person.write("srv/extra", b"extra")
-    done = person.run("restore", "srv@latest:srv", "srv", "--overwrite", "if-changed", "--delete")
+    command = ("restore", "srv@latest:srv", "srv", "--overwrite", "if-changed", "--delete")
+    dry = person.run(*command, "--dry-run")
+    assert b"srv/extra" in dry.stdout
+    assert b"srv/repository: it holds" in dry.stderr, dry.stderr
+    assert (inside.parent / "extra").exists()
+    done = person.run(*command)
     assert done.returncode == 3, done.stderr
     assert b"srv/repository: it holds" in done.stderr
     assert sorted(one.name for one in inside.parent.iterdir()) == ["data", "repository"]

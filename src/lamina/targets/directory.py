@@ -270,12 +270,13 @@ class DirectoryTarget:
             self._unlock(folder, name)
 
     def remove(self, folder: TargetFolder, name: bytes) -> bool:
-        """Remove what is there, and all in it; false if something stays that must. Raises: OSError."""
+        """Remove what is there, and all in it; false if something stays that must. In a dry run, only say so. Raises: OSError."""
         check_name(name)
         with suppress(FileNotFoundError):
-            if stat.S_ISREG(os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_mode):
+            is_file = stat.S_ISREG(os.stat(name, dir_fd=folder.fd, follow_symlinks=False).st_mode)
+            if is_file and not self._is_dry_run:
                 self._unlock(folder, name)
-            return remove(folder.fd, name, self._kept)
+            return remove(folder.fd, name, self._kept, dry_run=self._is_dry_run)
         return True
 
     def may_empty(self, folder: TargetFolder) -> bool:

@@ -14,10 +14,11 @@ from lamina.targets.folders import make_writable, open_folder
 Identity = tuple[int, int]  # device and inode
 
 
-def remove(at: int, name: bytes, kept: AbstractSet[Identity] = frozenset()) -> bool:
+def remove(at: int, name: bytes, kept: AbstractSet[Identity] = frozenset(), *, dry_run: bool = False) -> bool:
     """Remove *name* from the directory *at*, with all that is in it; false if something of it stays.
 
-    What stays is *kept*, and what is mounted in it. Two directories are open at a time, however deep it is. Raises: OSError.
+    What stays is *kept*, and what is mounted in it. Two directories are open at a time, however deep it is. A dry run only
+    says what would come of it. Raises: OSError.
     """
     try:
         status = os.stat(name, dir_fd=at, follow_symlinks=False)
@@ -26,16 +27,17 @@ def remove(at: int, name: bytes, kept: AbstractSet[Identity] = frozenset()) -> b
     if (status.st_dev, status.st_ino) in kept:
         return False
     if not stat.S_ISDIR(status.st_mode):
-        os.unlink(name, dir_fd=at)
+        if not dry_run:
+            os.unlink(name, dir_fd=at)
         return True
-    emptying = _Emptying(open_folder(name, at), mount_of(at), kept)
+    emptying = _Emptying(open_folder(name, at), mount_of(at), kept, dry_run=dry_run)
     try:
         if not emptying.may_enter():
             return False
         emptying.run()
     finally:
         emptying.close()
-    if emptying.all_gone:
+    if emptying.all_gone and not dry_run:
         os.rmdir(name, dir_fd=at)
     return emptying.all_gone
 
@@ -53,9 +55,10 @@ def mount_of(fd: int) -> tuple[int, int]:
 class _Emptying:
     """Removes all that is in a directory, level by level."""
 
-    def __init__(self, fd: int, mount: tuple[int, int], kept: AbstractSet[Identity]) -> None:
+    def __init__(self, fd: int, mount: tuple[int, int], kept: AbstractSet[Identity], *, dry_run: bool) -> None:
         """Take over *fd*."""
         self.all_gone = True
+        self._dry_run = dry_run
         self._fd = fd
         self._mount = mount
         self._kept = kept
@@ -72,6 +75,8 @@ class _Emptying:
             if not todo:
                 name, identity, todo = self._above.pop()
                 self._go_up(identity)
+                if self._dry_run:
+                    continue
                 with suppress(OSError if not self.all_gone else FileNotFoundError):
                     os.rmdir(name, dir_fd=self._fd)
                 continue
@@ -87,8 +92,9 @@ class _Emptying:
         os.close(self._fd)
 
     def _names(self) -> list[bytes]:
-        unlock(self._fd)
-        make_writable(self._fd)
+        if not self._dry_run:
+            unlock(self._fd)
+            make_writable(self._fd)
         return [os.fsencode(name) for name in os.listdir(self._fd)]
 
     def _unlink(self, name: bytes) -> bool:
@@ -97,6 +103,8 @@ class _Emptying:
             self.all_gone = False
             return True
         try:
+            if self._dry_run:
+                return not stat.S_ISDIR(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode)
             os.unlink(name, dir_fd=self._fd)
         except FileNotFoundError:
             return True

@@ -167,14 +167,14 @@ class Directories:
         """Remove what does not belong into a directory. Raises: OSError."""
         if directory.names is None:
             return
-        folder, dry_run = directory.folder, self._options.dry_run
+        folder = directory.folder
         for name in self._target.names(folder):
             is_temporary = self._target.is_temporary(name)
             if name in directory.names or not (directory.removes or is_temporary):
                 continue
-            if not is_temporary:
-                self._record.tell(Action.DELETED, Spot(folder, name))
-                self._record.report.deleted += 1
-            if not dry_run and not self._target.remove(folder, name):
+            if not self._target.remove(folder, name):
                 reason = "it holds another file system, or this repository, its cache or its passphrase"
                 self._record.report.find(Finding.KEPT_MOUNT, Spot(folder, name), reason)
+            elif not is_temporary:
+                self._record.tell(Action.DELETED, Spot(folder, name))
+                self._record.report.deleted += 1
