@@ -386,14 +386,15 @@ def test_parts_in_the_wrong_order_are_refused(reader_with):
         list(reader_with(parts_with(b"m", b"a")).entries(b"root"))
 
 
-def test_the_body_of_a_snapshot_names_owners():
+def test_the_body_of_a_snapshot_names_owners_and_what_it_is_a_copy_of():
     vector = VECTORS["snapshot_body"]
     body = decode_record(vector["bytes"], SnapshotBody, name="vector")
     assert (body.users, body.groups) == ([(0, b"root"), (1000, b"\xff")], [(0, b"root")])
+    assert body.copied_from == bytes(range(32))
     assert encode_record(body) == vector["bytes"]
     assert _json(READER.unpack(vector["bytes"])) == RAW["snapshot_body"]["values"]
     old = decode_record(msgspec.msgpack.encode(READER.unpack(vector["bytes"])[:7]), SnapshotBody, name="old")
-    assert (old.name, old.users, old.groups) == ("name", [], [])
+    assert (old.name, old.users, old.groups, old.copied_from) == ("name", [], [], b"")
 
 
 @pytest.mark.parametrize("name", ["part_raw", "part_zstd"])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from lamina.engine.restoring.plan import TreePlan
     from lamina.engine.restoring.report import TreeReport
     from lamina.engine.verify import Problem, VerifyReport
-    from lamina.model.snapshots import KeySlot, Snapshot
+    from lamina.model.snapshots import KeySlot, Origin, Snapshot
     from lamina.storage.probe import ProbeReport
 
 Document = dict[str, Any]  # the edge: what json.dumps takes
@@ -147,6 +147,7 @@ def snapshot_document(snapshot: Snapshot) -> Document:
         "new_bytes": snapshot.statistics.new,
         "stored_bytes": snapshot.statistics.stored,
         "parent": snapshot.parent.hex() if snapshot.parent else None,
+        "copied_from": _origin(snapshot.copied_from),
         "made_by": snapshot.made_by,
         "partial": snapshot.partial,
         "trust": snapshot.trust.value,
@@ -155,6 +156,12 @@ def snapshot_document(snapshot: Snapshot) -> Document:
         "removed": snapshot.removed,
         "readable": snapshot.readable,
     }
+
+
+def _origin(origin: Origin | None) -> Document | None:
+    if origin is None:
+        return None
+    return {"repository": origin.repository.hex(), "snapshot": origin.snapshot.hex()}
 
 
 def key_document(slot: KeySlot) -> Document:

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
 
-from lamina.model.ids import ChunkId, SessionId
+from lamina.model.ids import ChunkId, RepositoryId, SessionId
+
+_ORIGIN_SIZE = 32
 
 
 class Trust(Enum):
@@ -37,6 +39,22 @@ class Statistics:
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The snapshot, of another repository, that a copy was first made from."""
+
+    repository: RepositoryId
+    snapshot: SessionId
+
+    def encode(self) -> bytes:
+        return self.repository + self.snapshot
+
+    @staticmethod
+    def decode(data: bytes) -> Origin | None:
+        """None for a snapshot that is no copy (or says so in a way that is not known)."""
+        return Origin(RepositoryId(data[:16]), SessionId(data[16:])) if len(data) == _ORIGIN_SIZE else None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """One snapshot as this key sees it.
 
@@ -59,6 +77,7 @@ class Snapshot:
     note: str = ""
     statistics: Statistics = Statistics()
     parent: SessionId | None = None
+    copied_from: Origin | None = None
     decoded: bool = True  # every chunk was decoded before it was stored; else only a comparison makes it trustworthy
     made_by: str = "owner"  # or the id of the writer's slot, as its signature shows
     trust: Trust = Trust.FRESH

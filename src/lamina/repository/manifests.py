@@ -19,7 +19,7 @@ from lamina.errors import (
     UsageError,
 )
 from lamina.model.ids import SNAPSHOT_PREFIX_MIN, ChunkId, SessionId
-from lamina.model.snapshots import Role, Snapshot, Statistics, Trust
+from lamina.model.snapshots import Origin, Role, Snapshot, Statistics, Trust
 from lamina.repository.access import Access
 from lamina.repository.attributes import Attributes, fold_attributes, fold_removals, names_of, next_name
 from lamina.repository.control import Signed, seal_body, unseal_body
@@ -223,6 +223,7 @@ class Manifests:
             paths=tuple(path.decode("utf-8", "surrogateescape") for path in body.paths),
             users={number: name.decode("utf-8", "surrogateescape") for number, name in body.users},
             groups={number: name.decode("utf-8", "surrogateescape") for number, name in body.groups},
+            copied_from=Origin.decode(body.copied_from),
             tags=frozenset(tags),
             note=note,
             statistics=Statistics(snapshot.size, body.read, body.new, snapshot.statistics.stored),

@@ -144,6 +144,7 @@ class SnapshotBody(_Record, frozen=True):
     program: str
     users: list[tuple[int, bytes]] = []  # what the source's machine calls the owners of entries
     groups: list[tuple[int, bytes]] = []
+    copied_from: bytes = b""  # of a copy: repository id and session id of the first original
 
 
 class AbortRecord(_Record, frozen=True):

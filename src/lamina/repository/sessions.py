@@ -16,6 +16,7 @@ from lamina.errors import ChunkMissing, ObjectExists, ObjectMissing, SessionAbor
 from lamina.model.ids import ChunkId, SessionId
 from lamina.model.operation import Operation
 from lamina.model.process import Process
+from lamina.model.snapshots import Origin
 from lamina.repository.access import Access
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.control import seal_body
@@ -57,6 +58,9 @@ class SnapshotFacts:
     expires: datetime | None
     users: Mapping[int, str] = field(default_factory=dict)  # names of those who own entries
     groups: Mapping[int, str] = field(default_factory=dict)
+    started: datetime | None = None  # of a copy: when the original was; None: this session's own times
+    finished: datetime | None = None
+    copied_from: Origin | None = None
 
 
 class Session:
@@ -152,8 +156,8 @@ class Session:
     def _record(self, facts: SnapshotFacts) -> SnapshotRecord:
         """What everybody may know of the snapshot."""
         return SnapshotRecord(
-            started=to_us(self.started),
-            finished=to_us(self._operation.clock.now()),
+            started=to_us(facts.started or self.started),
+            finished=to_us(facts.finished or self._operation.clock.now()),
             generation=self._caught_up,
             root=facts.root,
             size=facts.size,
@@ -172,8 +176,11 @@ class Session:
         """What only its owner and its writer may know, sealed."""
         paths = [path.encode("utf-8", "surrogateescape") for path in facts.paths]
         new = self.writer.counts.new
-        owners = [_encode_names(names) for names in (facts.users, facts.groups)]
-        body = SnapshotBody(facts.name, facts.host, paths, sorted(facts.tags), facts.read, new, facts.program, *owners)
+        origin = facts.copied_from.encode() if facts.copied_from is not None else b""
+        users, groups = _encode_names(facts.users), _encode_names(facts.groups)
+        body = SnapshotBody(
+            facts.name, facts.host, paths, sorted(facts.tags), facts.read, new, facts.program, users, groups, origin
+        )
         return seal_body(self.writer.keys.metadata, self.id, body, self._access.repository)
 
     def _publish(self) -> None:
