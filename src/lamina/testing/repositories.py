@@ -76,14 +76,21 @@ class SmallRepository:
         self.clock.advance(timedelta(minutes=1))
         return Operation(self.clock, self.progress)
 
-    def open(self, holder: str = "owner", *, cache: Path | None = None, storage: Storage | None = None) -> Repository:
-        """The repository as *holder* opens it, through another *storage* if one is given."""
+    def open(
+        self,
+        holder: str = "owner",
+        *,
+        cache: Path | None = None,
+        storage: Storage | None = None,
+        operation: Operation | None = None,
+    ) -> Repository:
+        """The repository as *holder* opens it, through another *storage* and in another world if they are given."""
         template = _template()
         place = storage if storage is not None else self.storage
         unlocked = template.unlocked[holder]
         access = _open_access(place, template.id, unlocked, cache)
         keyring = Keyring(place, template.id, template.owner_verify_key)
-        return Repository(access, keyring, unlocked, self.operation())
+        return Repository(access, keyring, unlocked, operation or self.operation())
 
     def copy(self) -> SmallRepository:
         """The same repository once more, to be damaged."""
