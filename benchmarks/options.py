@@ -15,11 +15,16 @@ DEFAULT_SIZE = 4 * GIB
 
 def add_image_options(parser: argparse.ArgumentParser) -> None:
     """Which data, from what, where; `size` stays None unless given."""
-    directory = Path(tempfile.gettempdir()) / "lamina-benchmarks"
     parser.add_argument("--size", type=_parse_size, help="of the realistic image, like 8GiB (default: 4GiB)")
     parser.add_argument(
         "--content", type=Path, default=Path("/usr"), help="what image and trees are made of (default: /usr)"
     )
+    add_directory(parser)
+
+
+def add_directory(parser: argparse.ArgumentParser) -> None:
+    """Where."""
+    directory = Path(tempfile.gettempdir()) / "lamina-benchmarks"
     parser.add_argument(
         "--directory", type=Path, default=directory, help="where everything lies (default: %(default)s)"
     )
