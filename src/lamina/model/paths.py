@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lamina.errors import UsageError
+from lamina.model.selector_text import split_path
 
 STDIN = "-"
 MAX_DEPTH = 256  # names in a stored path; far more than any file system is used with
 MAX_NAME = 255  # bytes of each: what Linux allows, so that whatever was stored can be restored
-_SELECTOR = re.compile(r"(?P<snapshot>(?:.+@)?latest(?:~\d+)?|[0-9a-fA-F]+)(?::(?P<path>.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,24 +102,15 @@ def check_tag(tag: str) -> str:
 
 
 def parse_snapshot_path(text: str) -> SnapshotPath:
-    """Read `SNAPSHOT` or `SNAPSHOT:PATH`.
+    """Read `SNAPSHOT` or `SNAPSHOT:PATH`; the snapshot is the longest beginning that the grammar of selectors knows.
 
     >>> parse_snapshot_path("vm@latest~1:disk.img")
     SnapshotPath(snapshot='vm@latest~1', path='disk.img')
     >>> parse_snapshot_path("3fa94c01").path is None
     True
     """
-    match = _SELECTOR.fullmatch(text)
-    snapshot, path = (match["snapshot"], match["path"]) if match else _split(text)
-    if not snapshot:
-        raise UsageError(f"{text!r} names no snapshot", hint="write an id, latest, latest~1 or NAME@latest")
+    snapshot, path = split_path(text)
     if path is None:
         return SnapshotPath(snapshot)
     path = posixpath.normpath("/" + path).lstrip("/")
     return SnapshotPath(snapshot, path or None)
-
-
-def _split(text: str) -> tuple[str, str | None]:
-    """Cut at the first colon: for what the grammar does not know, so that the error names the snapshot alone."""
-    snapshot, colon, path = text.partition(":")
-    return snapshot, path if colon else None

@@ -100,15 +100,15 @@ def test_plain_names_and_tags_pass():
 @pytest.mark.parametrize(
     ("text", "snapshot", "path"),
     [("latest", "latest", None), ("latest~2", "latest~2", None), ("vm@latest~1:a.img", "vm@latest~1", "a.img"),
-     ("3fa94c01:/dev/vg/a", "3fa94c01", "dev/vg/a"), ("a:b@latest", "a:b@latest", None), ("latest:", "latest", None),
-     ("latest:x:y", "latest", "x:y"), ("x@y@latest", "x@y@latest", None), ("strange:a", "strange", "a"),
+     ("3fa94c01:/dev/vg/a", "3fa94c01", "dev/vg/a"), ("'a:b'@latest", "'a:b'@latest", None), ("latest:", "latest", None),
+     ("latest:x:y", "latest", "x:y"), ("x@y@latest", "x@y@latest", None), ("tag:strange:a", "tag:strange", "a"),
      ("latest:../a", "latest", "a")],
 )  # fmt: skip
 def test_a_snapshot_and_its_path_are_told_apart(text: str, snapshot: str, path: str | None):
     assert parse_snapshot_path(text) == SnapshotPath(snapshot, path)
 
 
-@pytest.mark.parametrize("text", ["", ":a"])
+@pytest.mark.parametrize("text", ["", ":a", "strange:a", "strange"])
 def test_a_path_without_a_snapshot_is_refused(text: str):
     with pytest.raises(UsageError):
         parse_snapshot_path(text)
