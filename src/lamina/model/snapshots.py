@@ -81,6 +81,9 @@ class Snapshot:
     decoded: bool = True  # every chunk was decoded before it was stored; else only a comparison makes it trustworthy
     made_by: str = "owner"  # or the id of the writer's slot, as its signature shows
     trust: Trust = Trust.FRESH
+    damaged: bool = (
+        False  # distrusted because something that it needs is damaged, not because it differs from its source
+    )
     expires: datetime | None = None
     protected: bool = False
     removed: bool = False

@@ -28,6 +28,7 @@ class Attributes:
     tag_hashes: tuple[bytes, ...] = ()
     body: bytes = b""  # sealed tags and note; empty: those of the snapshot itself
     number: int = 0  # of the newest record that was believed; 0: none
+    damaged: bool = False  # distrusted because something that it needs is damaged
 
 
 def fold_attributes(
@@ -49,6 +50,7 @@ def fold_attributes(
             tuple(record.tag_hashes),
             signed.body or now.body,
             number,
+            record.damaged,
         )
         if signed.signer.role is not Role.WRITER:
             now = said

@@ -20,6 +20,7 @@ from lamina.repository.records import (
     AbortRecord,
     AttributesRecord,
     CaughtUpRecord,
+    CoverageRecord,
     EpochRecord,
     FormatRecord,
     GenerationClosedRecord,
@@ -50,6 +51,7 @@ _RECORDS: list[tuple[re.Pattern[str], dict[Kind, type[msgspec.Struct]]]] = [
     (re.compile(f"generations/{_NUMBER}/closed"), {Kind.GENERATION_CLOSED: GenerationClosedRecord}),
     (re.compile(f"index/delta/{_HEX32}-{_NUMBER}"), {Kind.DELTA: IndexRecord}),
     (re.compile(f"index/manifest/{_NUMBER}"), {Kind.MANIFEST: ManifestRecord}),
+    (re.compile(f"coverage/{_NUMBER}"), {Kind.COVERAGE: CoverageRecord}),
 ]
 _SEGMENT = re.compile("index/segment/[0-9a-f]{64}")
 

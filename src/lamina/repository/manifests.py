@@ -124,7 +124,9 @@ class Manifests:
             body = self._seal_names(found, changed)
             tag_hashes = tuple(sorted(hash_name(access, tag) for tag in tags))
         expires = to_us(changed.expires) if changed.expires else None
-        record = AttributesRecord(changed.trust.value, expires, changed.protected, list(tag_hashes))
+        trust = changed.trust
+        damaged = changed.damaged and trust is Trust.DISTRUSTED
+        record = AttributesRecord(trust.value, expires, changed.protected, list(tag_hashes), damaged)
         name = next_name("attributes", session, names, after=found.attributes.number)
         access.control.write(Kind.ATTRIBUTES, name, record, body)
         return changed
@@ -199,6 +201,7 @@ class Manifests:
             made_by="owner" if signer.role is Role.OWNER else signer.slot.hex(),
             statistics=Statistics(size=record.size, stored=record.stored),
             trust=attributes.trust,
+            damaged=attributes.damaged,
             expires=attributes.expires,
             protected=attributes.protected,
             removed=found.removed,

@@ -161,6 +161,7 @@ class AttributesRecord(_Record, frozen=True):
     expires: int | None
     protected: bool
     tag_hashes: list[bytes]
+    damaged: bool = False  # distrusted because something that it needs is damaged, and for no other reason
 
 
 class AttributesBody(_Record, frozen=True):
@@ -217,3 +218,18 @@ class ManifestRecord(_Record, frozen=True):
     previous: bytes  # hash of the manifest before; zeros for the first
     segments: list[str]
     folded: list[str]
+
+
+class CheckedPacks(_Record, frozen=True):
+    """Packs that were found whole at one time."""
+
+    time: int  # when that run began
+    depth: int  # 1: their bytes, 2: their content too
+    packs: bytes  # the first 8 bytes of each id, sorted
+
+
+class CoverageRecord(_Record, frozen=True):
+    """What one verify found whole; or all that was known by then."""
+
+    folded: int  # it contains what the records up to this number say; 0: none
+    checked: list[CheckedPacks]

@@ -175,10 +175,11 @@ class Repository:
         add_tags: Sequence[str] = (),
         remove_tags: Sequence[str] = (),
         trust: Trust | None = None,
+        damaged: bool | None = None,
         note: str | None = None,
     ) -> Snapshot:
         """Change attributes of a snapshot by a new numbered record. Raises: NotPermitted, ObjectExists."""
-        changes: dict[str, Any] = {"trust": trust, "note": note}
+        changes: dict[str, Any] = {"trust": trust, "damaged": damaged, "note": note}
         given = {name: value for name, value in changes.items() if value is not None}
         return self._manifests.edit(snapshot, add_tags=add_tags, remove_tags=remove_tags, **given)
 

@@ -1,0 +1,149 @@
+"""Which packs were verified when, and how deep (spec: coverage). Records of it only save time: none is ever needed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from contextlib import suppress
+from datetime import datetime, timedelta
+from enum import IntEnum
+
+from lamina.errors import Damaged, FormatUnknown, ObjectExists, ObjectMissing, RepositoryError, StorageError
+from lamina.model.ids import PackId
+from lamina.repository.access import Access
+from lamina.repository.control import LAST_NUMBER, record_number
+from lamina.repository.format import Kind
+from lamina.repository.records import CheckedPacks, CoverageRecord, from_us, to_us
+from lamina.storage.storage import Storage
+
+FOLDER = "coverage/"
+PREFIX = 8  # bytes of a pack's id that a record gives: two packs alike in them cost a check that comes later, no more
+FOLD = 16  # records beside the newest folded one, from which on the next contains them all
+TRIES = 8  # numbers tried while others are faster
+_SKEW = timedelta(days=1)  # a time further ahead than this is a clock's mistake: nobody checked anything in the future
+
+
+class Depth(IntEnum):
+    """How deep packs are checked."""
+
+    BYTES = 1  # they fit their name, and hold what their footer lists
+    CONTENT = 2  # and every chunk in them opens and has the content that its id names
+
+
+class Coverage:
+    """When each pack was last found whole, as owners and stewards recorded it."""
+
+    def __init__(self) -> None:
+        self._times: defaultdict[Depth, dict[bytes, int]] = defaultdict(dict)
+        self._known: set[int] = set()  # numbers of the records that were read
+        self._folded = 0  # the newest record that contains others contains all up to this one
+        self.latest: datetime | None = None  # when the newest record says that something was checked
+        self.names: frozenset[str] = frozenset()  # of the objects that were there
+
+    def verified(self, pack: PackId, depth: Depth) -> datetime | None:
+        """When a pack was last found whole at *depth* or deeper; None: never, as far as is known."""
+        times = [self._times[one].get(pack[:PREFIX]) for one in Depth if one >= depth]
+        known = [time for time in times if time is not None]
+        return from_us(max(known)) if known else None
+
+    def add(self, packs: Iterable[PackId], depth: Depth, time: datetime) -> None:
+        """Take note that packs were found whole."""
+        self._add([pack[:PREFIX] for pack in packs], depth, to_us(time))
+
+    def load(self, access: Access, now: datetime) -> None:
+        """Read what is recorded; what is damaged or not believed is passed over. Raises: StorageError."""
+        self._times.clear()
+        self._known.clear()
+        self._folded, self.latest = 0, None
+        self.names = frozenset(found.name for found in access.storage.objects(FOLDER))
+        numbered = {number: name for name in self.names if (number := record_number(name)) is not None}
+        for number in sorted(numbered, reverse=True):
+            if number <= self._folded:
+                break
+            try:
+                record = access.control.read(numbered[number], Kind.COVERAGE, CoverageRecord).structure
+            except (Damaged, FormatUnknown, ObjectMissing):
+                continue  # `verify` names it; here it means that more is checked
+            self._known.add(number)
+            self._folded = max(self._folded, min(record.folded, number - 1))
+            for group in record.checked:
+                self._take(group, now)
+
+    def record(self, access: Access, packs: Collection[PackId], depth: Depth, now: datetime) -> None:
+        """Record that *packs* were found whole by a run that began *now*; every so often in one record with all that is known.
+
+        Only owners and stewards are believed. Raises: StorageError, RepositoryError.
+        """
+        self.add(packs, depth, now)
+        for _ in range(TRIES):
+            number = self._next_number(access)
+            folds = len(self._known) >= FOLD
+            groups = self._groups() if folds else [_group(to_us(now), depth, (pack[:PREFIX] for pack in packs))]
+            record = CoverageRecord(max(self._known) if folds else 0, groups)
+            try:
+                access.control.write(Kind.COVERAGE, f"{FOLDER}{number:08d}", record)
+            except ObjectExists:
+                self._catch_up(access, packs, depth, now)
+                continue
+            self._known.add(number)
+            if folds:
+                self._forget_folded(access.storage, record.folded)
+            return
+        raise RepositoryError(
+            "what was verified cannot be recorded: others were faster each time", hint="it only costs time"
+        )
+
+    def keep_only(self, packs: Iterable[PackId]) -> None:
+        """Let go of all that is known of other packs: they are gone."""
+        there = {pack[:PREFIX] for pack in packs}
+        for times in self._times.values():
+            for gone in times.keys() - there:
+                del times[gone]
+
+    def _take(self, group: CheckedPacks, now: datetime) -> None:
+        """Add what one record says; a depth that is not known is a deeper one."""
+        time = min(group.time, to_us(now))
+        if not 0 <= group.time <= to_us(now + _SKEW) or group.depth < Depth.BYTES:
+            return
+        depth = Depth(min(group.depth, max(Depth)))
+        self._add((group.packs[at : at + PREFIX] for at in range(0, len(group.packs), PREFIX)), depth, time)
+
+    def _add(self, prefixes: Iterable[bytes], depth: Depth, time: int) -> None:
+        times = self._times[depth]
+        for prefix in prefixes:
+            times[prefix] = max(time, times.get(prefix, time))
+        latest = from_us(time)
+        self.latest = latest if self.latest is None else max(latest, self.latest)
+
+    def _groups(self) -> list[CheckedPacks]:
+        """All that is known, by time and depth."""
+        found: defaultdict[tuple[int, int], list[bytes]] = defaultdict(list)
+        for depth, times in self._times.items():
+            for prefix, time in times.items():
+                found[time, depth].append(prefix)
+        return [_group(time, depth, prefixes) for (time, depth), prefixes in sorted(found.items())]
+
+    def _next_number(self, access: Access) -> int:
+        """Behind the newest believed record: what nobody believes does not decide where the series goes on."""
+        for number in range(max(self._known, default=0) + 1, LAST_NUMBER + 1):
+            if f"{FOLDER}{number:08d}" not in self.names:
+                return number
+        raise RepositoryError(f"no number is left under {FOLDER} in {access.storage.address}")
+
+    def _catch_up(self, access: Access, packs: Collection[PackId], depth: Depth, now: datetime) -> None:
+        """Read what others recorded meanwhile."""
+        self.load(access, now)
+        self.add(packs, depth, now)
+
+    def _forget_folded(self, storage: Storage, folded: int) -> None:
+        """Delete the records that the newest contains; those that stay only take space."""
+        for name in sorted(self.names):
+            number = record_number(name)
+            if number is not None and number <= folded:
+                with suppress(StorageError):
+                    storage.delete(name)
+        self._known = {number for number in self._known if number > folded}
+
+
+def _group(time: int, depth: int, prefixes: Iterable[bytes]) -> CheckedPacks:
+    return CheckedPacks(time, depth, b"".join(sorted(prefixes)))
