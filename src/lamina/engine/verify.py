@@ -15,8 +15,8 @@ from lamina.errors import Damaged, FormatUnknown, ObjectMissing, ObjectTruncated
 from lamina.model.ids import ChunkId, PackId, SessionId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role, Snapshot
-from lamina.repository.format import BlobRow
-from lamina.repository.generations import buried_by
+from lamina.repository.format import BlobRow, session_name
+from lamina.repository.generations import buried_by, missing_generations
 from lamina.repository.inspection import Inspector, PackContent
 from lamina.repository.repository import Repository
 from lamina.repository.tables import Pack, place_mark
@@ -24,6 +24,7 @@ from lamina.storage.storage import StoredObject
 
 THREADS = 2  # each holds a whole pack
 _FAULTS = (Damaged, FormatUnknown, ObjectMissing, ObjectTruncated)
+_SNAPSHOTS = "snapshots/"
 _SAY_COMMITTED = ("attributes/", "removed/")  # records that are only ever written about a committed snapshot
 
 
@@ -105,11 +106,15 @@ class _Run:
             if not inspector.is_pack(item.name):
                 self._check_object(inspector, item)
         self._check_commits({item.name for item in found}, snapshots)
+        for name in missing_generations({item.name for item in found}):
+            self.problems.append(Problem(name, "is missing, and later records of prunes say that there was one"))
         with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as executor:
             for item, content in each(executor, lambda item: self._read_pack(inspector, item), packs, self.operation):
                 self._take_pack(item, content)
-        if not has_index:
-            return  # what the snapshots need cannot be looked up
+        if not has_index:  # what the snapshots need cannot be looked up
+            everyone = tuple(snapshot.id.hex() for snapshot in snapshots)
+            self.problems.append(Problem("index/", "cannot be read, so that nothing can be restored", everyone))
+            return
         self._check_index(inspector, {item.name for item in packs})
         reachability = Reachability(self.repository, self.bad_blobs, self.good_packs)
         for snapshot in snapshots:
@@ -134,6 +139,10 @@ class _Run:
         for snapshot in snapshots:
             if snapshot.parent is not None:
                 self.committed.setdefault(snapshot.parent.hex(), f"snapshots/{snapshot.id.hex()}")
+            start = session_name("sessions", snapshot.id, "start")
+            if start not in listed:
+                what = f"is missing, and snapshots/{snapshot.id.hex()} says that there was one"
+                self.problems.append(Problem(start, what, (snapshot.id.hex(),)))
         storage, control = self.repository.storage, self.repository.access.control
         for session, witness in self.committed.items():
             name = f"snapshots/{session}"
@@ -146,9 +155,11 @@ class _Run:
             check()
             return True
         except RecordForged as error:
-            self.problems.append(Problem(name, f"{error.message}; whoever put it there is no friend of yours"))
+            what = f"{error.message}; whoever put it there is no friend of yours"
         except _FAULTS as error:
-            self.problems.append(Problem(name, error.message))
+            what = error.message
+        itself = (name.removeprefix(_SNAPSHOTS),) if name.startswith(_SNAPSHOTS) else ()
+        self.problems.append(Problem(name, what, itself))
         return False
 
     def _read_pack(self, inspector: Inspector, item: StoredObject) -> tuple[StoredObject, PackContent | str]:

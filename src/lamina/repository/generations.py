@@ -1,19 +1,21 @@
-"""Prune generations as writers see them: which packs are condemned (spec: generations)."""
+"""Prune generations: what is condemned now, what is buried for ever (spec: generations)."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from lamina.errors import Damaged, RecordForged
+from lamina.crypto.hashing import derive
+from lamina.errors import Damaged, ObjectMissing, RecordForged
 from lamina.model.ids import PackId, SessionId
-from lamina.repository.control import ControlRecords
+from lamina.repository.control import LAST_NUMBER, ControlRecords
 from lamina.repository.format import Kind
 from lamina.repository.records import GenerationClosedRecord, GenerationOpenRecord
 from lamina.storage.storage import Storage
 
 _FOLDER = "generations/"
-_NUMBER = re.compile("[0-9]{8}")
+_OPEN = re.compile(f"{_FOLDER}([0-9]{{8}})/open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,57 +26,87 @@ class Generations:
     condemned: frozenset[PackId]
 
 
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One prune, as its records say."""
+
+    number: int
+    opened: GenerationOpenRecord
+    closed: GenerationClosedRecord | None  # None: it is under way, or its program died
+
+
 def read_generations(storage: Storage, control: ControlRecords) -> Generations:
     """What is there now; forged records are ignored. Raises: Damaged, StorageError."""
-    names = {found.name for found in storage.objects(_FOLDER)}
     newest = 0
     condemned: set[PackId] = set()
-    for name in sorted(names):
-        number, _, state = name.removeprefix(_FOLDER).partition("/")
-        if state != "open" or not _NUMBER.fullmatch(number):
-            continue
-        try:
-            opened = control.read(name, Kind.GENERATION_OPEN, GenerationOpenRecord)
-        except RecordForged:
-            continue
-        newest = max(newest, int(number))
-        if not _is_closed(control, f"{_FOLDER}{number}/closed", names):
-            condemned.update(PackId(pack) for pack in opened.structure.condemned)
+    for one in _newest_first(storage, control):
+        newest = newest or one.number
+        if one.closed is not None:
+            break  # a generation begins only when the one before is closed
+        condemned.update(PackId(pack) for pack in one.opened.condemned)
     return Generations(newest, frozenset(condemned))
 
 
-def buried_by(storage: Storage, control: ControlRecords, session: SessionId) -> int | None:
+def newest_generation(storage: Storage, control: ControlRecords) -> Generation | None:
+    """The newest believed generation, or None if nobody ever pruned. Raises: Damaged, StorageError."""
+    return next(_newest_first(storage, control), None)
+
+
+def read_buried(storage: Storage, control: ControlRecords) -> frozenset[SessionId]:
+    """Every snapshot that a prune buried for good. Raises: Damaged, StorageError."""
+    for one in _newest_first(storage, control):
+        if one.closed is not None:
+            return all_buried(one.closed)
+    return frozenset()
+
+
+def all_buried(closed: GenerationClosedRecord) -> frozenset[SessionId]:
+    """Whom a closed generation buried, and all before it."""
+    return frozenset(SessionId(session) for session in (*closed.buried_before, *closed.buried))
+
+
+def buried_by(storage: Storage, control: ControlRecords, session: SessionId) -> Generation | None:
     """The generation that buries *session*: a closed one's final list is believed, an open one's is a warning."""
-    names = {found.name for found in storage.objects(_FOLDER)}
-    for name in sorted(names, reverse=True):
-        number, _, state = name.removeprefix(_FOLDER).partition("/")
-        if state != "open" or not _NUMBER.fullmatch(number):
-            continue
-        closed = f"{_FOLDER}{number}/closed"
-        try:
-            if _is_closed(control, closed, names):
-                buried = control.read(closed, Kind.GENERATION_CLOSED, GenerationClosedRecord).structure.buried
-            else:
-                buried = control.read(name, Kind.GENERATION_OPEN, GenerationOpenRecord).structure.buried
-        except RecordForged:
-            continue
-        if session in buried:
-            return int(number)
-    return None
+    found: Generation | None = None
+    for one in _newest_first(storage, control):
+        if one.closed is None:
+            if session in one.opened.buried:
+                return one
+        elif session in one.closed.buried:
+            return one
+        elif session in one.closed.buried_before:
+            found = found or one  # an older one, which is looked for
+        else:
+            break
+    return found
 
 
-def _is_closed(control: ControlRecords, name: str, names: set[str]) -> bool:
-    if name not in names:
-        return False
-    try:
-        control.read(name, Kind.GENERATION_CLOSED, GenerationClosedRecord)
-    except RecordForged:
-        return False
-    return True
+def generation_session(structure_key: bytes, number: int) -> SessionId:
+    """The session that packs written by a prune belong to: whoever takes the generation over goes on in its name."""
+    return SessionId(derive(structure_key, "lamina/1 generation", number.to_bytes(4, "little"))[:16])
 
 
 def generation_name(number: int, state: str) -> str:
     """The name of one record of a generation. Raises: Damaged for a number that no name can carry."""
-    if not 0 < number < 10**8:
+    if not 0 < number <= LAST_NUMBER:
         raise Damaged(f"there is no generation {number}")
     return f"{_FOLDER}{number:08d}/{state}"
+
+
+def _newest_first(storage: Storage, control: ControlRecords) -> Iterator[Generation]:
+    found = (_OPEN.fullmatch(item.name) for item in storage.objects(_FOLDER))
+    for number in sorted((int(name[1]) for name in found if name), reverse=True):
+        try:
+            opened = control.read(generation_name(number, "open"), Kind.GENERATION_OPEN, GenerationOpenRecord)
+        except RecordForged:
+            continue
+        yield Generation(number, opened.structure, read_closed(control, number))
+
+
+def read_closed(control: ControlRecords, number: int) -> GenerationClosedRecord | None:
+    """How a generation ended; None if it did not, for all that is believed. Raises: Damaged, StorageError."""
+    try:
+        name = generation_name(number, "closed")
+        return control.read(name, Kind.GENERATION_CLOSED, GenerationClosedRecord).structure
+    except (ObjectMissing, RecordForged):
+        return None
