@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, tzinfo
 from heapq import heappop, heappush
 
 from lamina.errors import (
@@ -14,11 +13,12 @@ from lamina.errors import (
     NotPermitted,
     ObjectMissing,
     RecordForged,
-    SnapshotAmbiguous,
     SnapshotMissing,
     UsageError,
 )
-from lamina.model.ids import SNAPSHOT_PREFIX_MIN, ChunkId, SessionId
+from lamina.model.ids import ChunkId, SessionId
+from lamina.model.selector_text import parse
+from lamina.model.selectors import Either, HashName, only, select
 from lamina.model.snapshots import Origin, Role, Snapshot, Statistics, Trust
 from lamina.repository.access import Access
 from lamina.repository.attributes import Attributes, fold_attributes, fold_removals, names_of, next_name
@@ -37,7 +37,6 @@ from lamina.repository.session_keys import Purpose
 from lamina.repository.sessions import hash_name
 
 _FOLDER = "snapshots/"
-_LATEST = re.compile(r"(?:(?P<name>.+)@)?latest(?:~(?P<back>\d+))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,25 +72,30 @@ class Manifests:
                 self._warn(f"a snapshot is left out of the list, because {error.message}; `lamina verify` says more")
         return in_order(found)
 
-    def find(self, text: str, *, removed: bool) -> Snapshot:
-        """The snapshot that *text* names. Raises: SnapshotMissing, SnapshotAmbiguous, StorageError."""
+    def find(self, text: str, zone: tzinfo, *, removed: bool) -> Snapshot:
+        """The one snapshot that *text* selects; with *removed* a removed one where no other is selected.
+
+        Raises: UsageError, SnapshotMissing, SnapshotAmbiguous, NotPermitted, StorageError.
+        """
+        selector = parse(text)
         everything = self.all(removed=removed)
-        latest = _LATEST.fullmatch(text)
-        if latest:
-            return _latest(everything, latest["name"], int(latest["back"] or 0), text)
-        prefix = text.lower()
-        if len(prefix) < SNAPSHOT_PREFIX_MIN or not re.fullmatch("[0-9a-f]+", prefix):
-            raise SnapshotMissing(
-                f"{text!r} names no snapshot",
-                hint="give at least four digits of an id, `latest`, `latest~2`, or NAME@latest; see `lamina snapshots`",
-            )
-        fitting = [snapshot for snapshot in everything if snapshot.id.hex().startswith(prefix)]
-        if len(fitting) > 1:
-            ids = ", ".join(snapshot.id.hex()[:16] for snapshot in fitting[:5])
-            raise SnapshotAmbiguous(f"{text!r} fits {len(fitting)} snapshots: {ids}", hint="give more digits")
-        if not fitting:
-            raise SnapshotMissing(f"no snapshot has an id that begins with {text!r}", hint="see `lamina snapshots`")
-        return fitting[0]
+        kept = [snapshot for snapshot in everything if not snapshot.removed]
+        try:
+            return only(select(selector, kept, zone, self._hash_name), repr(text))
+        except SnapshotMissing:
+            if not removed:
+                raise
+            return only(select(selector, everything, zone, self._hash_name), repr(text))
+
+    def select(self, texts: Iterable[str], zone: tzinfo, *, removed: bool) -> list[Snapshot]:
+        """What each of *texts* selects, in order, each snapshot once. Raises: as `find`."""
+        selectors = tuple(parse(text) for text in texts)
+        return select(Either(selectors), self.all(removed=removed), zone, self._hash_name)
+
+    @property
+    def _hash_name(self) -> HashName | None:
+        """How names are told that this key cannot read; None where they cannot."""
+        return (lambda name: hash_name(self._access, name)) if self._access.id_key is not None else None
 
     def get(self, session: SessionId) -> Snapshot:
         """The snapshot that a session made. Raises: SnapshotMissing, Damaged, StorageError."""
@@ -257,22 +261,6 @@ def heads(snapshots: Sequence[Snapshot], name: str) -> list[Snapshot]:
     named = [snapshot for snapshot in snapshots if snapshot.name == name]
     parents = {snapshot.parent for snapshot in named}
     return [snapshot for snapshot in named if snapshot.id not in parents]
-
-
-def _latest(snapshots: Sequence[Snapshot], name: str | None, back: int, text: str) -> Snapshot:
-    fitting = [snapshot for snapshot in snapshots if name is None or snapshot.name == name]
-    hidden = sum(snapshot.name is None for snapshot in snapshots)
-    if not fitting and name is not None and hidden:
-        raise SnapshotMissing(
-            f"{text!r}: no snapshot whose name this key can read is called {name!r}; {hidden} have names it cannot read",
-            hint="name the snapshot by its id (see `lamina snapshots`), or use an owner's passphrase",
-        )
-    if not fitting:
-        what = "there is no snapshot yet" if name is None else f"there is no snapshot of the name {name!r}"
-        raise SnapshotMissing(f"{text!r}: {what}", hint="see `lamina snapshots`")
-    if back >= len(fitting):
-        raise SnapshotMissing(f"{text!r}: there are only {len(fitting)} such snapshots", hint="see `lamina snapshots`")
-    return fitting[-1 - back]
 
 
 def check_not_protected(snapshot: Snapshot) -> None:

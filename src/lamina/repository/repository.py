@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -161,12 +162,20 @@ class Repository:
         """The snapshot that a session made. Raises: SnapshotMissing, Damaged."""
         return self._manifests.get(session)
 
-    def find_snapshot(self, text: str, *, removed: bool = False) -> Snapshot:
-        """The snapshot *text* names: id prefix, `latest`, `latest~2`, `NAME@latest`, `NAME@latest~1`.
+    def find_snapshot(self, text: str, *, removed: bool = False, zone: tzinfo = UTC) -> Snapshot:
+        """The one snapshot that the selector *text* stands for; days begin where *zone* says.
 
-        Raises: SnapshotMissing, SnapshotAmbiguous.
+        With *removed*, one that was forgotten and not yet pruned if no other fits.
+        Raises: UsageError, SnapshotMissing, SnapshotAmbiguous, NotPermitted.
         """
-        return self._manifests.find(text, removed=removed)
+        return self._manifests.find(text, zone, removed=removed)
+
+    def select_snapshots(self, texts: Sequence[str], *, removed: bool = False, zone: tzinfo = UTC) -> list[Snapshot]:
+        """The snapshots that the selectors *texts* stand for, in their order, each once; *removed* as in `snapshots`.
+
+        Raises: as `find_snapshot`.
+        """
+        return self._manifests.select(texts, zone, removed=removed)
 
     def edit(
         self,
