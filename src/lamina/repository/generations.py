@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from lamina.crypto.hashing import derive
@@ -15,6 +15,7 @@ from lamina.repository.records import GenerationClosedRecord, GenerationOpenReco
 from lamina.storage.storage import Storage
 
 _FOLDER = "generations/"
+_RECORD = re.compile(f"{_FOLDER}[0-9]{{8}}/(?:open|closed)")
 _OPEN = re.compile(f"{_FOLDER}([0-9]{{8}})/open")
 
 
@@ -91,6 +92,16 @@ def generation_name(number: int, state: str) -> str:
     if not 0 < number <= LAST_NUMBER:
         raise Damaged(f"there is no generation {number}")
     return f"{_FOLDER}{number:08d}/{state}"
+
+
+def missing_generations(listed: Iterable[str]) -> list[str]:
+    """Names of records that must have been there once, because a later one is *listed*."""
+    found = {name for name in listed if name.startswith(_FOLDER)}
+    numbers = [int(name[len(_FOLDER) :].partition("/")[0]) for name in found if _RECORD.fullmatch(name)]
+    newest = max(numbers, default=0)
+    wanted = [generation_name(number, "open") for number in range(1, newest + 1)]
+    wanted += [generation_name(number, "closed") for number in range(1, newest)]
+    return sorted(set(wanted) - found)
 
 
 def _newest_first(storage: Storage, control: ControlRecords) -> Iterator[Generation]:
