@@ -81,9 +81,7 @@ class Snapshot:
     decoded: bool = True  # every chunk was decoded before it was stored; else only a comparison makes it trustworthy
     made_by: str = "owner"  # or the id of the writer's slot, as its signature shows
     trust: Trust = Trust.FRESH
-    damaged: bool = (
-        False  # distrusted because something that it needs is damaged, not because it differs from its source
-    )
+    damaged: int = 0  # depth of the verify that found damage; 0: that is not why it is distrusted
     expires: datetime | None = None
     protected: bool = False
     removed: bool = False

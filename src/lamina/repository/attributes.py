@@ -28,7 +28,7 @@ class Attributes:
     tag_hashes: tuple[bytes, ...] = ()
     body: bytes = b""  # sealed tags and note; empty: those of the snapshot itself
     number: int = 0  # of the newest record that was believed; 0: none
-    damaged: bool = False  # distrusted because something that it needs is damaged
+    damaged: int = 0  # depth of the verify that found damage, if it is distrusted for that alone
 
 
 def fold_attributes(

@@ -13,7 +13,7 @@ from lamina.model.ids import ChunkId, PackId, SessionId
 from lamina.repository.birth import decode_birth
 from lamina.repository.blobs import Node, split_blob
 from lamina.repository.control import unseal_body
-from lamina.repository.format import ROOT, BlobHeader, BlobKind, BlobRow, Kind, session_name
+from lamina.repository.format import ROOT, BlobHeader, BlobKind, BlobRow, Kind, pack_name, session_name
 from lamina.repository.index import check_index, delta_session, read_segment
 from lamina.repository.packs import check_pack
 from lamina.repository.records import (
@@ -35,6 +35,7 @@ from lamina.repository.records import (
 )
 from lamina.repository.repository import Repository
 from lamina.repository.session_keys import Purpose, entry_hash, reader_slot
+from lamina.repository.tables import ChunkPlace
 
 _HEX16, _HEX32, _NUMBER = "[0-9a-f]{16}", "[0-9a-f]{32}", "[0-9]{8}"
 _PACK = re.compile("(?:data|meta)/[0-9a-f]{64}")
@@ -111,6 +112,12 @@ class Inspector:
             except Damaged as error:
                 bad[row.id] = error.message
         return PackContent(pack, tail.rows, bad, tuple(faults))
+
+    def check_place(self, chunk: ChunkId, place: ChunkPlace) -> None:
+        """Check one copy of a chunk, in a pack that may be damaged. Raises: Damaged, ObjectMissing, ObjectTruncated."""
+        header, blob, entry = self._repository.reader().get_blob(place)
+        row = BlobRow(chunk, header.kind, header.key, place.offset, place.stored_size, place.plain_size)
+        self._check_blob(pack_name(place.pack, meta=place.meta), row, memoryview(blob), entry)
 
     def _check_blob(self, name: str, row: BlobRow, blob: memoryview, entry: KeyEntry) -> None:
         header = split_blob(blob, row.id, row.kind, name=name)

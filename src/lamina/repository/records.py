@@ -161,7 +161,7 @@ class AttributesRecord(_Record, frozen=True):
     expires: int | None
     protected: bool
     tag_hashes: list[bytes]
-    damaged: bool = False  # distrusted because something that it needs is damaged, and for no other reason
+    damaged: int = 0  # depth of the verify that found damage (spec: coverage), if it is distrusted for that reason alone
 
 
 class AttributesBody(_Record, frozen=True):
