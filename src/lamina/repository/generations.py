@@ -96,12 +96,11 @@ def generation_name(number: int, state: str) -> str:
 
 def missing_generations(listed: Iterable[str]) -> list[str]:
     """Names of records that must have been there once, because a later one is *listed*."""
-    found = {name for name in listed if name.startswith(_FOLDER)}
-    numbers = [int(name[len(_FOLDER) :].partition("/")[0]) for name in found if _RECORD.fullmatch(name)]
-    newest = max(numbers, default=0)
-    wanted = [generation_name(number, "open") for number in range(1, newest + 1)]
-    wanted += [generation_name(number, "closed") for number in range(1, newest)]
-    return sorted(set(wanted) - found)
+    found = {name for name in listed if _RECORD.fullmatch(name)}
+    numbers = sorted({int(name[len(_FOLDER) :].partition("/")[0]) for name in found})
+    wanted = {generation_name(number, "open") for number in numbers if number}
+    wanted |= {generation_name(number, "closed") for number in numbers[:-1] if number}
+    return sorted(wanted - found)
 
 
 def _newest_first(storage: Storage, control: ControlRecords) -> Iterator[Generation]:

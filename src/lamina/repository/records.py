@@ -185,7 +185,7 @@ class GenerationOpenRecord(_Record, frozen=True):
     removed: list[bytes]
     buried: list[bytes]
     condemned: list[bytes]
-    evidence: str
+    evidence: str  # what it rests on, for people and for the next prune: `key=value`, joined by blanks
 
 
 class GenerationClosedRecord(_Record, frozen=True):
@@ -193,6 +193,7 @@ class GenerationClosedRecord(_Record, frozen=True):
 
     buried: list[bytes]
     due: list[str]  # names of objects still to be deleted
+    buried_before: list[bytes] = []  # by all generations before this one
 
 
 class PackRow(_Record, frozen=True):
@@ -218,6 +219,9 @@ class ManifestRecord(_Record, frozen=True):
     previous: bytes  # hash of the manifest before; zeros for the first
     segments: list[str]
     folded: list[str]
+    generation: int = 0  # whose result it is; 0: no prune's
+    buried: list[bytes] = []  # whom this generation buries for good
+    kept: list[bytes] = []  # condemned packs that stay, and are condemned no more
 
 
 class CheckedPacks(_Record, frozen=True):
