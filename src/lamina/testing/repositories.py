@@ -61,15 +61,20 @@ class SmallRepository:
     The passphrase of each is its name; deriving a key from one takes a tenth of a second, so `open` reuses it.
     """
 
-    def __init__(self, storage: Storage | None = None) -> None:
-        """*storage*: a copy of another `SmallRepository`'s storage; None: a new, empty repository."""
-        self.storage = storage if storage is not None else copy_storage(_template().storage)
+    def __init__(self, storage: Storage | None = None, *, number: int = 0) -> None:
+        """*storage*: a copy of another `SmallRepository`'s storage; None: a new, empty repository.
+
+        Repositories of one *number* have the same id and keys.
+        """
+        self._template = _template(number)
+        self._number = number
+        self.storage = storage if storage is not None else copy_storage(self._template.storage)
         self.clock = FrozenClock(datetime(2026, 1, 1, tzinfo=UTC))
         self.progress = ListeningProgress()
 
     @property
     def recovery_key(self) -> str:
-        return _template().recovery_key
+        return self._template.recovery_key
 
     def operation(self) -> Operation:
         """A call's world; each begins a minute after the one before."""
@@ -85,7 +90,7 @@ class SmallRepository:
         operation: Operation | None = None,
     ) -> Repository:
         """The repository as *holder* opens it, through another *storage* and in another world if they are given."""
-        template = _template()
+        template = self._template
         place = storage if storage is not None else self.storage
         unlocked = template.unlocked[holder]
         access = _open_access(place, template.id, unlocked, cache)
@@ -94,7 +99,7 @@ class SmallRepository:
 
     def copy(self) -> SmallRepository:
         """The same repository once more, to be damaged."""
-        copied = SmallRepository(copy_storage(self.storage))
+        copied = SmallRepository(copy_storage(self.storage), number=self._number)
         copied.clock.advance(self.clock.now() - copied.clock.now())
         return copied
 
@@ -159,7 +164,7 @@ def restore_bytes(repository: Repository, snapshot: Snapshot, path: str | None, 
 
 
 @cache
-def _template() -> _Template:
+def _template(number: int) -> _Template:  # noqa: ARG001 - tells one from the other in the cache
     from lamina.testing.storages import MemoryStorage
 
     storage = MemoryStorage()

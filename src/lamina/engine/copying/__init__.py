@@ -1,0 +1,1 @@
+"""What a copy from one repository to another is made of."""
