@@ -9,10 +9,10 @@ from lamina.engine.saving.known import KnownEntry
 from lamina.errors import Damaged, EntryMissing, FormatUnknown, NotPermitted
 from lamina.model.entries import EntryType, FixedContent
 from lamina.model.operation import Clock
+from lamina.model.order import heads
 from lamina.model.snapshots import Snapshot, Trust
 from lamina.repository.directories import DirectoryNode, EntryRecord
 from lamina.repository.format import BlobKind
-from lamina.repository.manifests import heads
 from lamina.repository.repository import Repository
 from lamina.repository.streams import FixedMap
 from lamina.repository.trees import find_record, get_entry
