@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -194,13 +194,23 @@ class Repository:
 
     def forget(self, snapshot: Snapshot) -> None:
         """Mark a snapshot as removed; its space stays until a prune. Raises: NotPermitted, UsageError."""
-        self._check_keeper("forget snapshots")
-        check_not_protected(snapshot)
+    def protect(self, snapshot: Snapshot, *, protected: bool = True) -> Snapshot:
+        """Let a snapshot be one that cannot be forgotten, or not any more. Raises: NotPermitted, ObjectExists."""
+        self.check_keeper("protect snapshots, or end that")
+        return self._manifests.edit(snapshot, add_tags=(), remove_tags=(), protected=protected)
+
+    def expire(self, snapshot: Snapshot, when: datetime | None) -> Snapshot:
+        """Set when a snapshot expires; None: never. Raises: NotPermitted, ObjectExists."""
+        self.check_keeper("change when snapshots expire")
+        return self._manifests.edit(snapshot, add_tags=(), remove_tags=(), expires=when)
+
+        self.check_keeper("forget snapshots")
+        check_not_protected(self.get_snapshot(snapshot.id))  # somebody may have protected it since it was listed
         self._put_removal(snapshot, removed=True)
 
     def unforget(self, snapshot: Snapshot) -> Snapshot:
         """Take a `forget` back. Raises: NotPermitted; RepositoryError if a prune was faster."""
-        self._check_keeper("bring snapshots back")
+        self.check_keeper("bring snapshots back")
         self._put_removal(snapshot, removed=False)
         number = buried_by(self.access.storage, self.access.control, snapshot.id)
         if number is not None:
@@ -274,7 +284,8 @@ class Repository:
         if self.role is not Role.OWNER:
             raise NotPermitted(f"a {self.role.value} key may not {what}", hint="use an owner's passphrase")
 
-    def _check_keeper(self, what: str) -> None:
+    def check_keeper(self, what: str) -> None:
+        """Refuse a key that may not decide which snapshots live. Raises: NotPermitted."""
         if self.role is Role.WRITER:
             raise NotPermitted(
                 f"a {self.role.value} key may not {what}", hint="use an owner's or a steward's passphrase"
