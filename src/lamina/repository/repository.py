@@ -192,8 +192,6 @@ class Repository:
         given = {name: value for name, value in changes.items() if value is not None}
         return self._manifests.edit(snapshot, add_tags=add_tags, remove_tags=remove_tags, **given)
 
-    def forget(self, snapshot: Snapshot) -> None:
-        """Mark a snapshot as removed; its space stays until a prune. Raises: NotPermitted, UsageError."""
     def protect(self, snapshot: Snapshot, *, protected: bool = True) -> Snapshot:
         """Let a snapshot be one that cannot be forgotten, or not any more. Raises: NotPermitted, ObjectExists."""
         self.check_keeper("protect snapshots, or end that")
@@ -204,6 +202,8 @@ class Repository:
         self.check_keeper("change when snapshots expire")
         return self._manifests.edit(snapshot, add_tags=(), remove_tags=(), expires=when)
 
+    def forget(self, snapshot: Snapshot) -> None:
+        """Mark a snapshot as removed; its space stays until a prune. Raises: NotPermitted, UsageError."""
         self.check_keeper("forget snapshots")
         check_not_protected(self.get_snapshot(snapshot.id))  # somebody may have protected it since it was listed
         self._put_removal(snapshot, removed=True)
