@@ -26,6 +26,7 @@ from lamina.repository.format import (
     pack_name,
 )
 from lamina.repository.index import Index
+from lamina.repository.index_records import has_newer_manifest
 from lamina.repository.packs import TAIL_SIZE, tail_length
 from lamina.repository.records import KeyEntry
 from lamina.repository.session_keys import Purpose, reader_slot
@@ -159,9 +160,13 @@ class ChunkReader:
         return places
 
     def _look_again(self) -> None:
-        """Load the index once more, from the storage alone: a prune may have moved chunks, a cache may be wrong."""
+        """Load the index once more, from the storage alone: a prune may have moved chunks, a cache may be wrong.
+
+        The first time in any case, later only if a prune published what it did since: those who read for days meet many.
+        """
         with self._lock:
-            if self._looked_again:
+            storage, control = self._access.storage, self._access.control
+            if self._looked_again and not has_newer_manifest(storage, control, self._index.manifest):
                 return
             self._looked_again = True
             self._index.ignore_cache()

@@ -1,38 +1,36 @@
 """Chunk id → place: the repository's deltas and segments, a local cache of them, and what this session adds.
 
-Which records count (spec: index): the segments of the newest manifest, the deltas folded into it by content, and every other
-delta whose session is undecided or committed. A false "new" costs space; a false "exists" must be impossible.
+Which records count is decided in `index_records`. A false "new" costs space; a false "exists" must be impossible: what only an
+aborted session speaks of can be read, and is never referred to.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import msgspec
-
 from lamina.crypto.hashing import public_hash
-from lamina.errors import Damaged, LaminaError, ObjectMissing, RecordForged
+from lamina.errors import LaminaError, ObjectMissing
 from lamina.model.ids import ChunkId, PackId, SessionId
-from lamina.repository.control import ControlRecords, Signed, record_number
-from lamina.repository.format import BlobRow, Kind, session_name
+from lamina.repository.control import ControlRecords
+from lamina.repository.decisions import DECISIONS as DECISIONS  # noqa: PLC0414 - others still look for it here
+from lamina.repository.index_records import CountedRecords, has_newer_manifest
+from lamina.repository.index_records import check_index as check_index  # noqa: PLC0414 - likewise
+from lamina.repository.index_records import delta_session as delta_session  # noqa: PLC0414
+from lamina.repository.index_records import encode_index as encode_index  # noqa: PLC0414
+from lamina.repository.index_records import read_segment as read_segment  # noqa: PLC0414
 from lamina.repository.packs import FinishedPack
-from lamina.repository.records import AbortRecord, IndexRecord, ManifestRecord, PackRow, SnapshotRecord, StartRecord
+from lamina.repository.records import IndexRecord
 from lamina.repository.tables import ROW, ChunkPlace, Pack, Table, merge_tables, place_mark, write_table
 from lamina.storage.storage import Storage
 
 GROWTH = 4  # a table that is at most so much larger than all smaller ones together is joined with them
 MAX_TABLES = 8  # look-ups that miss visit every table; more than this are merged
 FRESH_LIMIT = 100_000  # new chunks kept in a dict (about 25 MB) before they become a table
-
-_DELTAS = "index/delta/"
-_MANIFESTS = "index/manifest/"
-_DELTA_NAME = re.compile(f"{_DELTAS}[0-9a-f]{{32}}-[0-9]{{8}}")
 
 
 class Index:
@@ -47,6 +45,7 @@ class Index:
         self._spilled: list[Table] = []  # of this process's own session, which may still be aborted: never in the cache
         self._fresh: dict[ChunkId, ChunkPlace] = {}
         self._doubtful: frozenset[PackId] = frozenset()  # of sessions that may have been aborted: to read from only
+        self.manifest = 0  # number of the manifest that was loaded
         self.condemned: frozenset[PackId] = frozenset()
 
     def find(self, chunk: ChunkId) -> ChunkPlace | None:
@@ -82,6 +81,10 @@ class Index:
             for chunk, pack, offset, stored, plain in table.rows():
                 if table.packs[pack].id == wanted:
                     yield ChunkId(chunk), offset, stored, plain
+
+    def is_doubtful(self, pack: PackId) -> bool:
+        """Whether only a session that may have been aborted says that there is this pack."""
+        return pack in self._doubtful
 
     def add(self, pack: FinishedPack) -> None:
         """Remember a pack of this session that was stored."""
@@ -125,8 +128,18 @@ class Index:
         return self._temporary
 
     def _load(self, storage: Storage, control: ControlRecords, directory: Path) -> None:
-        loader = _Loader(storage, control, _known_commits(directory))
-        missing = set(loader.names)
+        """Load, once more whenever a prune replaced a record before it was read."""
+        while True:
+            counted = CountedRecords(storage, control, _known_commits(directory))
+            try:
+                self._take(counted, directory)
+                return
+            except ObjectMissing:
+                if not has_newer_manifest(storage, control, counted.number):
+                    raise
+
+    def _take(self, counted: CountedRecords, directory: Path) -> None:
+        missing = counted.names
         tables: list[Table] = []
         for path in sorted(directory.glob("*.table")):
             table = self._open_cached(path, missing)
@@ -134,14 +147,16 @@ class Index:
                 missing -= table.covers
                 tables.append(table)
         for name in sorted(missing):
-            record = loader.read(name)
+            record = counted.read(name)
             if record is not None:
                 tables.append(_store(directory, name, record))
+        self._doubtful |= (doubtful := counted.doubtful_packs())  # never less than what the tables hold
         self._tables = self._merged(
             _gathered(tables, directory), directory
         )  # look-ups under way go on with the old ones
-        self._doubtful = loader.doubtful_packs()
-        _remember(directory, loader.committed)
+        self._doubtful = doubtful
+        self.manifest = counted.number
+        _remember(directory, counted.committed)
 
     def forget_session(self) -> None:
         """Drop what an earlier session of this process added: it may have been aborted."""
@@ -230,126 +245,6 @@ def _joined(tables: list[Table], directory: Path) -> Table:
     for table in tables:
         table.path.unlink(missing_ok=True)
     return joined
-
-
-class _Loader:
-    """Decides which index records of a storage count, and reads them."""
-
-    def __init__(self, storage: Storage, control: ControlRecords, known: set[SessionId]) -> None:
-        self._storage = storage
-        self._control = control
-        manifest = newest_manifest(storage, control)
-        folded = frozenset(manifest.folded if manifest else ())
-        deltas = {found.name for found in storage.objects(_DELTAS) if is_delta(found.name)} - folded
-        decided = {found.name for found in storage.objects("snapshots/")}
-        self._doubtful: set[SessionId] = set()  # what was decided about them cannot be read any more
-        sessions = {delta_session(name) for name in deltas}
-        decisions = {session: self._decision(session, decided) for session in sessions - known}
-        aborted = {s for s, kind in decisions.items() if kind is Kind.ABORT}
-        self.committed = {s for s, kind in decisions.items() if kind is Kind.SNAPSHOT} | (sessions & known)
-        self.names = {name for name in deltas if delta_session(name) not in aborted}  # of all records that count
-        self.names.update(manifest.segments if manifest else ())
-
-    def read(self, name: str) -> IndexRecord | None:
-        """One index record that counts; None for a delta that is damaged or not believed. Raises: Damaged for a segment."""
-        if not name.startswith(_DELTAS):
-            return read_segment(self._storage, self._control, name).structure
-        try:
-            signed = self._control.read(name, Kind.DELTA, IndexRecord)
-            if signed.signer.slot != self._slot(delta_session(name)):
-                return None  # somebody wrote it for another's session, or the start record is still to come
-            check_index(signed.structure, name)
-            return signed.structure
-        except Damaged:
-            return None
-
-    def doubtful_packs(self) -> frozenset[PackId]:
-        """The packs of sessions that may have been aborted, for all that can be read."""
-        names = [name for name in self.names if name.startswith(_DELTAS) and delta_session(name) in self._doubtful]
-        return frozenset(PackId(pack.id) for name in names for pack in self._packs(name))
-
-    def _packs(self, name: str) -> Sequence[PackRow]:
-        record = self.read(name)
-        return record.packs if record is not None else ()
-
-    def _decision(self, session: SessionId, decided: Collection[str]) -> Kind | None:
-        """SNAPSHOT: committed; ABORT: given up; None: not decided yet, or unreadable."""
-        name = session_name("snapshots", session)
-        if name not in decided:
-            return None
-        try:
-            return self._control.decode(self._storage.get(name), name, DECISIONS).kind
-        except RecordForged:
-            return None
-        except Damaged:
-            self._doubtful.add(session)
-            return None
-
-    def _slot(self, session: SessionId) -> bytes | None:
-        """Who started *session*; None if no believed start record says so."""
-        name = session_name("sessions", session, "start")
-        try:
-            return self._control.read(name, Kind.START, StartRecord).signer.slot
-        except (ObjectMissing, RecordForged):
-            return None
-
-
-DECISIONS: dict[Kind, type[msgspec.Struct]] = {Kind.SNAPSHOT: SnapshotRecord, Kind.ABORT: AbortRecord}
-
-
-def newest_manifest(storage: Storage, control: ControlRecords) -> ManifestRecord | None:
-    """The newest believed manifest, or None if there is none. Raises: Damaged."""
-    names = [found.name for found in storage.objects(_MANIFESTS) if record_number(found.name) is not None]
-    for name in sorted(names, reverse=True):
-        try:
-            return control.read(name, Kind.MANIFEST, ManifestRecord).structure
-        except RecordForged:
-            continue
-    return None
-
-
-def read_segment(storage: Storage, control: ControlRecords, name: str) -> Signed[IndexRecord]:
-    """One segment; its name is its hash, so its signature is for the folder. Raises: Damaged."""
-    data = storage.get(name)
-    if public_hash([data]).hex() != name.rpartition("/")[2]:
-        raise Damaged(f"{name} is damaged: its bytes do not fit its name")
-    signed = control.decode(data, name, {Kind.SEGMENT: IndexRecord}, signed_as="index/segment")
-    check_index(signed.structure, name)
-    return signed
-
-
-def encode_index(packs: Sequence[tuple[PackRow, Sequence[BlobRow]]]) -> IndexRecord:
-    """The record that says where the chunks of *packs* lie."""
-    rows = sorted(
-        ROW.pack(row.id, ordinal, row.offset, row.stored_size, row.plain_size)
-        for ordinal, (_, rows) in enumerate(packs)
-        for row in rows
-    )
-    return IndexRecord([pack for pack, _ in packs], b"".join(rows))
-
-
-def check_index(record: IndexRecord, name: str) -> None:
-    """Refuse rows that are unsorted, name packs that are not listed, or reach beyond them. Raises: Damaged."""
-    if len(record.rows) % ROW.size:
-        raise Damaged(f"{name} holds no whole number of rows")
-    previous = b""
-    for chunk, pack, offset, stored, _ in ROW.iter_unpack(record.rows):
-        if chunk < previous or pack >= len(record.packs) or offset + stored > record.packs[pack].size:
-            raise Damaged(f"{name}: the row of chunk {chunk.hex()} makes no sense")
-        previous = chunk
-
-
-def is_delta(name: str) -> bool:
-    """Whether an index delta may be called so; anything else under its folder is none of ours."""
-    return _DELTA_NAME.fullmatch(name) is not None
-
-
-def delta_session(name: str) -> SessionId:
-    """Which session a delta belongs to, by its name. Raises: Damaged."""
-    try:
-        return SessionId(bytes.fromhex(name.removeprefix(_DELTAS).partition("-")[0]))
-    except ValueError:
-        raise Damaged(f"{name} is no name of an index delta") from None
 
 
 def _table_name(names: Iterable[str]) -> str:

@@ -22,7 +22,9 @@ from lamina.repository.chunks import ChunkReader
 from lamina.repository.control import seal_body
 from lamina.repository.format import BlobKind, Kind, delta_name, session_name
 from lamina.repository.generations import Generations, read_generations
-from lamina.repository.index import DECISIONS, Index, encode_index
+from lamina.repository.decisions import DECISIONS
+from lamina.repository.index import Index
+from lamina.repository.index_records import encode_index
 from lamina.repository.records import CaughtUpRecord, SnapshotBody, SnapshotRecord, StartRecord, to_us
 from lamina.repository.session_keys import make_session_keys
 from lamina.repository.trees import children
@@ -126,8 +128,7 @@ class Session:
                 self._rescue(chunk)
         self.writer.flush()
         self._publish()
-        name = session_name("sessions", self.id, f"gen-{generations.newest:08d}")
-        self._access.control.write(Kind.CAUGHT_UP, name, CaughtUpRecord(generations.newest))
+        say_caught_up(self._access, self.id, generations.newest)
         self._caught_up = generations.newest
 
     def commit(self, facts: SnapshotFacts) -> None:
@@ -239,25 +240,36 @@ class Session:
 def begin_session(
     access: Access, index: Index, process: Process, options: EncodingOptions, operation: Operation
 ) -> Session:
-    """Announce a session and load the index. Raises: NotPermitted, StorageError, Damaged."""
+    """Announce a session and load the index. Raises: NotPermitted, StorageError, Damaged.
+
+    What it says of itself is there before it reads that there is no newer generation, and the index is loaded after that: so
+    every prune either waits for it, or is one whose condemned packs it avoids.
+    """
     access.namer()  # a key that cannot name content cannot write any
+    generations = read_generations(access.storage, access.control)
+    session = SessionId(os.urandom(16))
+    keys = make_session_keys(access.repository, session, access.epoch, access.own_slot)
+    start = StartRecord(
+        generations.newest, access.format.number, to_us(operation.clock.now()), hash_machine(access, process.host),
+        hash_machine(access, process.boot), process.number, process.started, keys.hashes(),
+    )  # fmt: skip
+    access.control.write(Kind.START, session_name("sessions", session, "start"), start)
     for _ in range(START_TRIES):
-        before = read_generations(access.storage, access.control)
-        session = SessionId(os.urandom(16))
-        keys = make_session_keys(access.repository, session, access.epoch, access.own_slot)
-        start = StartRecord(
-            before.newest, access.format.number, to_us(operation.clock.now()), _hash_machine(access, process.host),
-            _hash_machine(access, process.boot), process.number, process.started, keys.hashes(),
-        )  # fmt: skip
-        access.control.write(Kind.START, session_name("sessions", session, "start"), start)
-        after = read_generations(access.storage, access.control)
-        if after.newest == before.newest:
+        before, generations = generations, read_generations(access.storage, access.control)
+        if generations.newest == before.newest:
             index.load(access.storage, access.control)
             writer = ChunkWriter(access, index, keys, options, operation)
-            return Session(access, index, writer, after, operation)
+            return Session(access, index, writer, generations, operation)
+        say_caught_up(access, session, generations.newest)  # it has used nothing so far
     raise SessionAborted(
         f"a prune began {START_TRIES} times while this backup was starting", hint="try again in a minute"
     )
+
+
+def say_caught_up(access: Access, session: SessionId, generation: int) -> None:
+    """Tell prunes that a session needs nothing of what they condemned, up to *generation*."""
+    name = session_name("sessions", session, f"gen-{generation:08d}")
+    access.control.write(Kind.CAUGHT_UP, name, CaughtUpRecord(generation))
 
 
 def _encode_names(names: Mapping[int, str]) -> list[tuple[int, bytes]]:
@@ -270,6 +282,6 @@ def hash_name(access: Access, name: str) -> bytes:
     return keyed_hash(derive(access.id_key, "lamina/1 names"), name.encode("utf-8", "surrogateescape"))[:16]
 
 
-def _hash_machine(access: Access, name: str) -> bytes:
+def hash_machine(access: Access, name: str) -> bytes:
     """A hash by which a steward on the same machine recognises it, and nobody else does."""
     return keyed_hash(derive(access.structure_key, "lamina/1 machine"), name.encode())[:16]
