@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Iterator, Sequence
 
 from lamina.errors import ChunkMissing, Damaged, FormatUnknown, NotPermitted
 from lamina.model.entries import CutContent, Entry, FixedContent, Position, SlicedContent
-from lamina.model.ids import ChunkId, PackId
+from lamina.model.ids import ChunkId
 from lamina.model.snapshots import Snapshot
 from lamina.repository.cut_streams import Child, read_cut_node
 from lamina.repository.directories import DirectoryNode
 from lamina.repository.format import BlobKind, pack_name
 from lamina.repository.repository import Repository
 from lamina.repository.streams import FANOUT, decode_fixed_node, tree_depth
+from lamina.repository.tables import ChunkPlace
 from lamina.repository.trees import children, directory_nodes, get_directory_node
 
 PATHS_NAMED = 100  # of one snapshot; who has lost more than that needs a count, not a list
@@ -28,14 +28,11 @@ _Below = tuple[str, Sequence[ChunkId], _Wrong]  # of one entry: its name, direct
 class Reachability:
     """Follows every link of every snapshot; a node that several share is followed once."""
 
-    def __init__(
-        self, repository: Repository, bad_blobs: AbstractSet[tuple[ChunkId, PackId]], good_packs: Mapping[PackId, int]
-    ) -> None:
-        """*bad_blobs*: those that do not open; *good_packs*: packs that were read and fit their name."""
+    def __init__(self, repository: Repository, is_whole: Callable[[ChunkId, ChunkPlace], bool]) -> None:
+        """*is_whole*: whether the copy of a chunk at one place is."""
         self._reader = repository.reader()
         self._index = repository.index
-        self._bad_blobs = bad_blobs
-        self._good_packs = good_packs
+        self._is_whole = is_whole
         self._fixed: dict[tuple[ChunkId, int, int, int], _Wrong] = {}  # under a node of (id, level, size, chunk size)
         self._cut: dict[tuple[Child, int | None], _Wrong] = {}  # under a node of (size and id, level)
         self._metadata: dict[ChunkId, _Wrong] = {}  # under a directory, or any other node that only links are known of
@@ -230,7 +227,7 @@ class Reachability:
     def _chunk(self, chunk: ChunkId, needed: int = 0, *, exactly: bool = False) -> _Wrong:
         """Empty if a chunk is whole in some pack, and has the bytes that are needed, or *exactly* these."""
         for place in self._index.places(chunk):
-            if place.pack in self._good_packs and (chunk, place.pack) not in self._bad_blobs:
+            if self._is_whole(chunk, place):
                 if place.plain_size < needed:
                     return frozenset({f"chunk {chunk.hex()} (it has fewer bytes than a file needs of it)"})
                 if exactly and place.plain_size > needed:

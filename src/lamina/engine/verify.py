@@ -1,73 +1,66 @@
-"""Read and check everything a repository holds."""
+"""Check a repository: everything in it, its structure, or a share of its packs."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 
 from lamina.engine.reachable import Reachability
-from lamina.engine.threads import each
-from lamina.errors import Damaged, FormatUnknown, ObjectMissing, ObjectTruncated, RecordForged
-from lamina.model.ids import ChunkId, PackId, SessionId
+from lamina.engine.verifying.findings import Amount, Problem, VerifyReport, with_snapshots
+from lamina.engine.verifying.marks import Marker
+from lamina.engine.verifying.packs import FAULTS, Packs, pack_id
+from lamina.engine.verifying.recorder import Recorder, depth_of
+from lamina.engine.verifying.selection import VerifyOptions, choose_packs
+from lamina.errors import RecordForged
+from lamina.model.ids import SessionId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role, Snapshot
-from lamina.repository.format import BlobRow, session_name
+from lamina.repository.coverage import Coverage
+from lamina.repository.format import session_name
 from lamina.repository.generations import buried_by, missing_generations
-from lamina.repository.inspection import Inspector, PackContent
+from lamina.repository.inspection import Inspector
 from lamina.repository.repository import Repository
-from lamina.repository.tables import Pack, place_mark
 from lamina.storage.storage import StoredObject
 
-THREADS = 2  # each holds a whole pack
-_FAULTS = (Damaged, FormatUnknown, ObjectMissing, ObjectTruncated)
+__all__ = ["Amount", "Problem", "VerifyOptions", "VerifyReport", "verify"]
+
+ROUNDS = 3  # a prune that works meanwhile may take away what was just listed: then it is looked at once more
 _SNAPSHOTS = "snapshots/"
 _SAY_COMMITTED = ("attributes/", "removed/")  # records that are only ever written about a committed snapshot
+_READS_ALL = VerifyOptions()
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is not as it should be."""
+def verify(repository: Repository, operation: Operation, options: VerifyOptions = _READS_ALL) -> VerifyReport:
+    """Check every object, committed or not, and every chunk of every snapshot as deep as this key can; or what *options* say.
 
-    object: str  # name of the object, or `snapshot ID:PATH`
-    what: str
-    snapshots: tuple[str, ...] = ()  # ids of the snapshots it affects, as far as known
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyReport:
-    """What a verify read and found."""
-
-    objects: int
-    read: int  # bytes
-    chunks: int
-    snapshots: int
-    duration: timedelta
-    problems: tuple[Problem, ...]
-    warnings: tuple[Problem, ...] = ()  # odd, but nothing is lost (left-overs of a run that was killed)
-    limits: tuple[str, ...] = ()  # what this key could not check
-
-
-def verify(repository: Repository, operation: Operation) -> VerifyReport:
-    """Check every object, committed or not, and every chunk of every snapshot as deep as this key can.
-
+    It writes nothing unless *options* say so. What it records until it is stopped is not checked again by the next.
     Raises: StorageError (a storage that does not answer proves nothing), Stopped.
     """
     begun = operation.clock.monotonic()
-    run = _Run(repository, operation)
-    run.check_everything()
+    run = _Run(repository, options, operation)
+    try:
+        run.check()
+    finally:
+        if run.recorder is not None:
+            run.recorder.flush()
+    run.mark()
+    there, read = run.packs.sizes.values(), run.packs.read.values()
     return VerifyReport(
-        objects=run.objects,
-        read=run.read,
-        chunks=run.chunks,
-        snapshots=run.snapshots,
+        objects=len(run.seen) + len(read),
+        read=run.bytes + sum(read),
+        chunks=run.packs.chunks,
+        snapshots=len(run.snapshots),
         duration=timedelta(seconds=operation.clock.monotonic() - begun),
         problems=tuple(run.problems),
         warnings=tuple(run.warnings),
         limits=_limits(repository.role),
+        packs=Amount(len(there), sum(there)),
+        checked=Amount(len(read), sum(read)),
+        left=run.packs.left,
+        recorded=run.recorder is not None and run.recorder.done,
+        distrusted=tuple(run.marker.distrusted),
+        verified=tuple(run.marker.verified),
+        notes=tuple(run.notes()),
     )
 
 
@@ -78,73 +71,127 @@ def _limits(role: Role) -> tuple[str, ...]:
     return (f"a {role.value} key cannot read content and {names}; their stored bytes were checked, not what they say",)
 
 
-@dataclass(slots=True)
 class _Run:
     """One verify under way."""
 
-    repository: Repository
-    operation: Operation
-    problems: list[Problem] = field(default_factory=list)
-    warnings: list[Problem] = field(default_factory=list)
-    objects: int = 0
-    read: int = 0
-    chunks: int = 0
-    snapshots: int = 0
-    committed: dict[str, str] = field(default_factory=dict)  # session → the record that says so
-    bad_blobs: set[tuple[ChunkId, PackId]] = field(default_factory=set)  # that do not open
-    good_packs: dict[PackId, int] = field(default_factory=dict)  # those that fit their names: sum of their rows' marks
+    def __init__(self, repository: Repository, options: VerifyOptions, operation: Operation) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.snapshots: Sequence[Snapshot] = ()
+        self.seen: set[str] = set()  # objects that are no packs
+        self.bytes = 0  # of them
+        self._whole: set[str] = set()  # of them
+        self._committed: dict[str, str] = {}  # session → the record that says so
+        self._repository = repository
+        self._options = options
+        self._operation = operation
+        self._begun = operation.clock.now()
+        self._coverage = Coverage()
+        may_record = options.record and repository.role is not Role.WRITER
+        self.recorder = Recorder(repository, self._coverage, self._begun, operation) if may_record else None
+        self.packs = Packs(repository, options, self.recorder, operation)
+        self._notes: list[str] = []
+        self.marker = Marker(repository, self._notes.append)
 
-    def check_everything(self) -> None:
-        """Snapshots are listed first, then the index, then all objects: a backup that ends meanwhile is no damage."""
-        inspector = Inspector(self.repository)
-        snapshots = self.repository.snapshots(removed=True)
-        has_index = self._guard("index/", self.repository.uncached_reader)
-        found = sorted(self.repository.storage.objects(), key=lambda item: item.name)
-        self.operation.progress.start("verify", sum(item.size for item in found))
-        packs = [item for item in found if inspector.is_pack(item.name)]
-        for item in found:
-            if not inspector.is_pack(item.name):
-                self._check_object(inspector, item)
-        self._check_commits({item.name for item in found}, snapshots)
-        for name in missing_generations({item.name for item in found}):
-            self.problems.append(Problem(name, "is missing, and later records of prunes say that there was one"))
-        with ThreadPoolExecutor(THREADS, thread_name_prefix="verify") as executor:
-            for item, content in each(executor, lambda item: self._read_pack(inspector, item), packs, self.operation):
-                self._take_pack(item, content)
-        if not has_index:  # what the snapshots need cannot be looked up
-            everyone = tuple(snapshot.id.hex() for snapshot in snapshots)
-            self.problems.append(Problem("index/", "cannot be read, so that nothing can be restored", everyone))
+    def check(self) -> None:
+        """Look until what is found is not owed to a prune that went on meanwhile."""
+        if self._options.is_partial or self.recorder is not None:
+            self._coverage.load(self._repository.access, self._begun)
+        for _ in range(ROUNDS):
+            before = self._prunes()
+            self._look()
+            if not self.problems or self._prunes() == before:
+                return
+
+    def mark(self) -> None:
+        """Write down what came of it, if that is wanted and anybody would believe it."""
+        if not self._options.mark or self._repository.role is Role.WRITER:
             return
-        self._check_index(inspector, {item.name for item in packs})
-        reachability = Reachability(self.repository, self.bad_blobs, self.good_packs)
-        for snapshot in snapshots:
-            self.operation.check_stop()
-            self.snapshots += 1
-            for where, what in reachability.check(snapshot):
-                self.problems.append(Problem(where, what, (snapshot.id.hex(),)))
-        self._say_which_snapshots(reachability)
+        needed = [problem for problem in self.problems if problem.object.startswith(("snapshot ", "data/", "meta/"))]
+        self.marker.mark_damaged(self.snapshots, needed)
+        if not self._options.is_partial:
+            self.marker.mark_whole(self.snapshots, self.problems)
+
+    def notes(self) -> list[str]:
+        """What could not be written down."""
+        if self._options.record and self._repository.role is Role.WRITER:
+            self._notes.append("what a writer key verified is not recorded: only owners and stewards are believed")
+        if self.recorder is not None and self.recorder.failure:
+            self._notes.append(f"what was verified could not be recorded: {self.recorder.failure}")
+        return self._notes
+
+    def _prunes(self) -> set[str]:
+        """What changes when a prune gets on."""
+        storage = self._repository.storage
+        return {item.name for folder in ("generations/", "index/manifest/") for item in storage.objects(folder)}
+
+    def _look(self) -> None:
+        """Snapshots are listed first, then the index, then all objects: a backup that ends meanwhile is no damage."""
+        self.problems, self.warnings = [], []
+        inspector = Inspector(self._repository)
+        self.snapshots = self._repository.snapshots(removed=True)
+        has_index = self._guard("index/", self._repository.uncached_reader)
+        found = sorted(self._repository.storage.objects(), key=lambda item: item.name)
+        there = [item for item in found if inspector.is_pack(item.name)]
+        others = [item for item in found if not inspector.is_pack(item.name)]
+        chosen = self._choose(there)
+        if not self.seen:
+            self._operation.progress.start("verify", sum(item.size for item in (*others, *chosen)))
+        for item in others:
+            self._check_object(inspector, item)
+        names = {item.name for item in found}
+        self._check_commits(names)
+        for name in missing_generations(names):
+            self.problems.append(Problem(name, "is missing, and later records of prunes say that there was one"))
+        self.packs.look(there, chosen)
+        if has_index:
+            self._check_needed(there)
+            return
+        # what the snapshots need cannot be looked up
+        everyone = tuple(snapshot.id.hex() for snapshot in self.snapshots)
+        self.problems.append(Problem("index/", "cannot be read, so that nothing can be restored", everyone))
+        self.problems += self.packs.problems
+
+    def _choose(self, there: Sequence[StoredObject]) -> Sequence[StoredObject]:
+        """The packs to be read, in order."""
+        if not self._options.is_partial and self.recorder is None:
+            return there
+        self._coverage.keep_only(pack_id(item.name) for item in there)
+        depth, known = depth_of(self._repository.role), self._coverage
+        return choose_packs(
+            there,
+            self._options,
+            lambda item: known.verified(pack_id(item.name), depth),
+            known.latest if known.latest != self._begun else None,
+            self._begun,
+        )
 
     def _check_object(self, inspector: Inspector, item: StoredObject) -> None:
-        self.operation.check_stop()
-        self.objects += 1
-        self.read += item.size
+        self._operation.check_stop()
+        if item.name in self._whole:
+            return
+        if item.name not in self.seen:
+            self.seen.add(item.name)
+            self.bytes += item.size
+            self._operation.progress.advance(read=item.size)
         if not inspector.is_known(item.name):
             self.warnings.append(Problem(item.name, "does not belong to a repository; it was not looked at"))
-        elif self._guard(item.name, lambda: inspector.check(item.name)) and item.name.startswith(_SAY_COMMITTED):
-            self.committed.setdefault(item.name.split("/")[1], item.name)
-        self.operation.progress.advance(read=item.size)
+        elif self._guard(item.name, lambda: inspector.check(item.name)):
+            self._whole.add(item.name)
+            if item.name.startswith(_SAY_COMMITTED):
+                self._committed.setdefault(item.name.split("/")[1], item.name)
 
-    def _check_commits(self, listed: set[str], snapshots: Sequence[Snapshot]) -> None:
+    def _check_commits(self, listed: set[str]) -> None:
         """What other records say was committed must be there, unless a prune buried it."""
-        for snapshot in snapshots:
+        for snapshot in self.snapshots:
             if snapshot.parent is not None:
-                self.committed.setdefault(snapshot.parent.hex(), f"snapshots/{snapshot.id.hex()}")
+                self._committed.setdefault(snapshot.parent.hex(), f"snapshots/{snapshot.id.hex()}")
             start = session_name("sessions", snapshot.id, "start")
             if start not in listed:
                 what = f"is missing, and snapshots/{snapshot.id.hex()} says that there was one"
                 self.problems.append(Problem(start, what, (snapshot.id.hex(),)))
-        storage, control = self.repository.storage, self.repository.access.control
-        for session, witness in self.committed.items():
+        storage, control = self._repository.storage, self._repository.access.control
+        for session, witness in self._committed.items():
             name = f"snapshots/{session}"
             if name not in listed and buried_by(storage, control, SessionId(bytes.fromhex(session))) is None:
                 self.problems.append(Problem(name, f"is missing, and {witness} says that it was committed", (session,)))
@@ -156,73 +203,27 @@ class _Run:
             return True
         except RecordForged as error:
             what = f"{error.message}; whoever put it there is no friend of yours"
-        except _FAULTS as error:
+        except FAULTS as error:
             what = error.message
         itself = (name.removeprefix(_SNAPSHOTS),) if name.startswith(_SNAPSHOTS) else ()
         self.problems.append(Problem(name, what, itself))
         return False
 
-    def _read_pack(self, inspector: Inspector, item: StoredObject) -> tuple[StoredObject, PackContent | str]:
-        self.operation.check_stop()
-        try:
-            return item, inspector.check_pack(item.name)
-        except _FAULTS as error:
-            return item, error.message
-        finally:
-            self.operation.progress.advance(read=item.size)
-
-    def _take_pack(self, item: StoredObject, content: PackContent | str) -> None:
-        self.objects += 1
-        self.read += item.size
-        if isinstance(content, str):
-            self.problems.append(Problem(item.name, content))
-            return
-        self.chunks += len(content.rows)
-        self.good_packs[content.id] = sum(map(_mark, content.rows))
-        for chunk, what in content.bad.items():
-            self.bad_blobs.add((chunk, content.id))
-            self.problems.append(Problem(item.name, what))
-        for problem in content.faults:
-            self.problems.append(Problem(item.name, problem))
-
-    def _check_index(self, inspector: Inspector, listed: set[str]) -> None:
-        """Every pack of the index is there and holds just what the index says; packs in no index are left-overs."""
-        marks: Counter[PackId] = Counter()
-        indexed: dict[PackId, Pack] = {}
-        for pack, mark in self.repository.index.pack_marks():
-            indexed[pack.id] = pack
-            marks[pack.id] += mark
-        for pack in indexed.values():
-            if pack.name not in listed:
-                self.problems.append(Problem(pack.name, "is missing, and the index says that it holds chunks"))
-            elif pack.id in self.good_packs and self.good_packs[pack.id] != marks[pack.id]:
-                self._guard(pack.name, partial(self._compare_rows, inspector, pack))
-        names = {name.rpartition("/")[2]: name for name in listed}
-        for pack_id, mark in self.good_packs.items():
-            if pack_id not in indexed and mark:
-                what = "is in no index: a run that was stopped or is still going put it there; no snapshot needs it"
-                self.warnings.append(Problem(names[pack_id.hex()], what))
-
-    def _compare_rows(self, inspector: Inspector, pack: Pack) -> None:
-        """Find out what the index says of an intact pack that is not so. Raises: Damaged."""
-        rows = inspector.check_pack(pack.name).rows
-        held = {(row.id, row.offset, row.stored_size, row.plain_size) for row in rows}
-        said = set(self.repository.index.rows_of(pack.id))
-        self.bad_blobs.update((row[0], pack.id) for row in said - held)
-        if said != held:
-            raise Damaged(
-                f"the index lists {len(said - held)} chunks that it does not hold,"
-                f" and leaves out {len(held - said)} that it holds"
-            )
-
-    def _say_which_snapshots(self, reachability: Reachability) -> None:
-        """Name for every damaged object the snapshots that need something from it."""
-        affected = reachability.affected()
-        self.problems = [
-            Problem(one.object, one.what, tuple(sorted({*one.snapshots, *affected.get(one.object, ())})))
-            for one in self.problems
-        ]
-
-
-def _mark(row: BlobRow) -> int:
-    return place_mark(row.id, row.offset, row.stored_size, row.plain_size)
+    def _check_needed(self, there: Sequence[StoredObject]) -> None:
+        """Compare packs with the index, and follow what the snapshots need; name for every damaged object who needs it."""
+        problems, strays = self.packs.compare(there)
+        self.warnings += strays
+        reachability = Reachability(self._repository, self.packs.health.is_whole)
+        for snapshot in self.snapshots:
+            self._operation.check_stop()
+            for where, what in reachability.check(snapshot):
+                self.problems.append(Problem(where, what, (snapshot.id.hex(),)))
+        for problem in with_snapshots([*self.packs.problems, *problems], reachability.affected()):
+            if self.packs.is_superseded(problem):
+                self.warnings.append(
+                    Problem(
+                        problem.object, f"{problem.what}; there are whole copies of what it held, a prune removes it"
+                    )
+                )
+            else:
+                self.problems.append(problem)
