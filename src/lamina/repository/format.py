@@ -103,7 +103,7 @@ def decode_record(data: Buffer, kind: type[Record], *, name: str) -> Record:
     """The record in *data*. Raises: Damaged."""
     try:
         return msgspec.msgpack.decode(data, type=kind)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:  # ValueError: text that is no UTF-8
         raise Damaged(f"{name} cannot be decoded: {error}") from error
 
 
