@@ -27,6 +27,9 @@ ENVIRONMENT = {
     "LAMINA_PASSPHRASE": "the passphrase itself (taken out of the environment once read, so that no child inherits it)",
     "LAMINA_PASSPHRASE_FILE": "a file with the passphrase, as for `--passphrase-file`",
     "LAMINA_PASSPHRASE_COMMAND": "a command that prints the passphrase, as for `--passphrase-command`",
+    "LAMINA_TO_PASSPHRASE": "the passphrase of the repository that `copy --to` names; also with `_FILE` or `_COMMAND` behind it",
+    "LAMINA_FROM_PASSPHRASE": "the passphrase of the repository that `repair --from` names; likewise",
+    "LAMINA_TO_AWS_*": "S3 credentials of that repository where they differ, as `LAMINA_TO_AWS_ACCESS_KEY_ID`; likewise `LAMINA_FROM_AWS_*`",
     "LAMINA_CACHE_DIR": "where the cache is kept, as for `--cache-dir`",
     "XDG_CONFIG_HOME": "the settings file is `lamina/lamina.toml` below it (default: `~/.config`)",
     "XDG_CACHE_HOME": "the cache is `lamina` below it (default: `~/.cache`)",
@@ -131,6 +134,23 @@ def load(flags: Flags, environment: MutableMapping[str, str]) -> Settings:
         limit_download=flags.limit_download or chosen.limit_download,
         environment=dict(environment),
     )
+
+
+def load_second(word: str, flags: Flags, environment: MutableMapping[str, str]) -> Settings:
+    """The settings of a second repository of one call, which *flags* name; *word* says which: `TO` or `FROM`.
+
+    Nothing that says where the first one is and what opens it is used: variables that begin with `LAMINA_TO_` (or so) do.
+    Raises: as `load`.
+    """
+    prefix = f"LAMINA_{word}_"
+    given = {name.removeprefix(prefix): value for name, value in environment.items() if name.startswith(prefix)}
+    environment.pop(f"{prefix}PASSPHRASE", None)
+    first = ["LAMINA_REPOSITORY", "LAMINA_PASSPHRASE", "LAMINA_TO_", "LAMINA_FROM_"]
+    if any(name.startswith("AWS_") for name in given):
+        first.append("AWS_")  # another account: nothing of the first one's
+    names = {name: name if name.startswith("AWS_") else f"LAMINA_{name}" for name in given}
+    own = {name: value for name, value in environment.items() if not name.startswith(tuple(first))}
+    return load(flags, own | {names[name]: value for name, value in given.items()})
 
 
 def _passphrase_source(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from lamina.errors import UsageError
-from lamina.settings import Flags, PassphraseSource, Settings, load, read_passphrase, settings_path
+from lamina.settings import Flags, PassphraseSource, Settings, load, load_second, read_passphrase, settings_path
 
 FILE = """
 default_repository = "nas"
@@ -204,3 +204,29 @@ def test_days_begin_in_utc_unless_a_zone_is_named(environment: dict[str, str]):
 def test_a_zone_that_does_not_exist_is_refused(name: str):
     with pytest.raises(UsageError, match="time zone"):
         load(Flags(timezone=name), {})
+
+
+def test_a_second_repository_takes_nothing_from_the_first(environment: dict[str, str]):
+    environment |= {
+        "LAMINA_REPOSITORY": "first",
+        "LAMINA_PASSPHRASE_FILE": "first.txt",
+        "LAMINA_TO_PASSPHRASE": "sesame",
+        "LAMINA_FROM_PASSPHRASE": "other",
+        "LAMINA_CACHE_DIR": "/cache",
+        "AWS_ACCESS_KEY_ID": "mine",
+    }
+    settings = load_second("TO", Flags(repository="second"), environment)
+    assert settings.address == "second"
+    assert settings.passphrase.value is not None
+    assert settings.passphrase.value.reveal() == b"sesame"
+    assert (settings.cache_dir, settings.environment["AWS_ACCESS_KEY_ID"]) == (Path("/cache"), "mine")
+    assert "LAMINA_TO_PASSPHRASE" not in environment
+    assert environment["LAMINA_FROM_PASSPHRASE"] == "other"
+
+
+def test_a_second_repository_in_another_account_takes_nothing_of_the_first_one(environment: dict[str, str]):
+    environment |= {"AWS_SESSION_TOKEN": "mine", "LAMINA_TO_AWS_ACCESS_KEY_ID": "theirs"}
+    settings = load_second("TO", Flags(repository="offsite"), environment)
+    assert settings.address == "s3://bucket/prefix"
+    assert settings.environment["AWS_ACCESS_KEY_ID"] == "theirs"
+    assert "AWS_SESSION_TOKEN" not in settings.environment

@@ -82,7 +82,7 @@ class Call:
         known = read_passphrase(self.settings.passphrase, self.output.warning)
         if known is not None:
             return known
-        return self.ask_new("passphrase for the new repository") if new else self._ask("passphrase")
+        return self.ask_new("passphrase for the new repository") if new else self.ask("passphrase")
 
     def new_passphrase(self, file: str | None) -> Secret:
         """A passphrase that is to be set: from *file*, or asked for twice."""
@@ -92,12 +92,13 @@ class Call:
 
     def ask_new(self, question: str) -> Secret:
         """Ask twice, because a typing error here would lock everybody out."""
-        first, second = self._ask(question), self._ask(f"{question}, again")
+        first, second = self.ask(question), self.ask(f"{question}, again")
         if first.reveal() != second.reveal():
             raise UsageError("the two passphrases differ", hint="nothing was changed; try again")
         return first
 
-    def _ask(self, question: str) -> Secret:
+    def ask(self, question: str) -> Secret:
+        """What the person at the terminal types. Raises: UsageError if there is none."""
         from lamina.settings import check_passphrase
 
         if not can_ask():

@@ -11,6 +11,7 @@ from lamina.cli import (
     browse,
     completion,
     contents,
+    copy,
     diff,
     forget,
     init,
@@ -40,7 +41,7 @@ def build_parser() -> Parser:
     parser.set_defaults(examples=EXAMPLES)
     verbs = Verbs(parser, title="verbs", dest="verb")
     for family in (
-        init, backup, restore, snapshots, forget, browse, contents, diff, usage, verify, keys, storage, benchmark,
+        init, backup, restore, snapshots, forget, copy, browse, contents, diff, usage, verify, keys, storage, benchmark,
     ):  # fmt: skip
         family.add_to(verbs)
     completion.add_to(verbs, parser)

@@ -17,6 +17,7 @@ from lamina.errors import Damaged, FormatUnknown, LaminaError, NotPermitted, Usa
 from lamina.filters.pipeline import compression_level
 from lamina.model.ids import ChunkId, SessionId
 from lamina.model.operation import Operation
+from lamina.model.order import in_order
 from lamina.model.process import Process
 from lamina.model.snapshots import Origin, Role, Snapshot, Trust
 from lamina.repository.repository import Repository
@@ -90,7 +91,7 @@ def plan_copy(source: Repository, target: Repository, snapshots: Iterable[Snapsh
 
     Raises: NotPermitted, UsageError, StorageError.
     """
-    chosen = list(snapshots)
+    chosen = in_order(snapshots)
     _check_permitted(source, target, chosen)
     copies = _copies(target, removed=True)
     missing, there = [], []
