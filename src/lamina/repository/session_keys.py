@@ -110,9 +110,10 @@ class KeyOpener:
         for recipient in entry.recipients:
             if recipient.slot != self._slot:
                 continue
-            if recipient.algorithm != ALGORITHM:
+            if recipient.algorithm != ALGORITHM or not 0 <= recipient.epoch < 1 << 32:
                 raise Damaged(
                     f"a key of session {entry.session.hex()} is sealed with the unknown algorithm {recipient.algorithm}"
+                    f" in epoch {recipient.epoch}"
                 )
             private = self._private.get(recipient.epoch)
             if private is None:
