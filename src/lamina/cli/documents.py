@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from lamina.engine.restore import RestorePlan, RestoreReport
     from lamina.engine.restoring.plan import TreePlan
     from lamina.engine.restoring.report import TreeReport
-    from lamina.engine.verify import Problem, VerifyReport
+    from lamina.engine.verify import Amount, Problem, VerifyReport
+    from lamina.engine.verifying.overview import CoverageReport
     from lamina.model.snapshots import KeySlot, Origin, Snapshot
     from lamina.storage.probe import ProbeReport
 
@@ -129,7 +130,34 @@ def verify_document(report: VerifyReport) -> Document:
         "problems": _problems(report.problems),
         "warnings": _problems(report.warnings),
         "limits": list(report.limits),
+        "packs": _amount(report.packs),
+        "packs_read": _amount(report.checked),
+        "packs_left": _amount(report.left),
+        "recorded": report.recorded,
+        "distrusted": list(report.distrusted),
+        "verified": list(report.verified),
+        "notes": list(report.notes),
     }
+
+
+def coverage_document(report: CoverageReport) -> Document:
+    return {
+        "packs": _amount(report.packs),
+        "verified": [
+            {
+                "depth": one.depth.name.lower(),
+                "within": [{"days": age.days, **_amount(found)} for age, found in one.within],
+                "ever": _amount(one.ever),
+                "never": _amount(one.never),
+                "oldest": time_text(one.oldest),
+            }
+            for one in report.depths
+        ],
+    }
+
+
+def _amount(amount: Amount) -> Document:
+    return {"count": amount.packs, "bytes": amount.bytes}
 
 
 def snapshot_document(snapshot: Snapshot) -> Document:

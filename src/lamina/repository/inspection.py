@@ -8,12 +8,23 @@ from functools import lru_cache
 
 import msgspec
 
+from lamina.crypto.hashing import public_hash
 from lamina.errors import Damaged, ObjectMissing, RecordForged
-from lamina.model.ids import ChunkId, PackId, SessionId
+from lamina.model.ids import ChunkId, PackId, RepositoryId, SessionId
 from lamina.repository.birth import decode_birth
 from lamina.repository.blobs import Node, split_blob
 from lamina.repository.control import unseal_body
-from lamina.repository.format import ROOT, BlobHeader, BlobKind, BlobRow, Kind, pack_name, session_name
+from lamina.repository.format import (
+    ROOT,
+    BlobHeader,
+    BlobKind,
+    BlobRow,
+    Kind,
+    decode_object,
+    decode_pack_header,
+    pack_name,
+    session_name,
+)
 from lamina.repository.index import check_index, delta_session, read_segment
 from lamina.repository.packs import check_pack
 from lamina.repository.records import (
@@ -57,6 +68,31 @@ _RECORDS: list[tuple[re.Pattern[str], dict[Kind, type[msgspec.Struct]]]] = [
 _SEGMENT = re.compile("index/segment/[0-9a-f]{64}")
 
 
+def kinds_of(name: str) -> frozenset[Kind]:
+    """What an object of this name may be; nothing if the format has no such names (lamina.json has no kind)."""
+    for pattern, kind in ((_PACK, Kind.PACK), (_SLOT, Kind.KEY_SLOT), (_SEGMENT, Kind.SEGMENT)):
+        if pattern.fullmatch(name):
+            return frozenset({kind})
+    return frozenset(next((kinds for pattern, kinds in _RECORDS if pattern.fullmatch(name)), ()))
+
+
+def check_stored(data: bytes, name: str, repository: RepositoryId | None) -> None:
+    """Check an object as far as that goes without any key: its hash, its header, and whose it says it is.
+
+    Raises: Damaged, FormatUnknown.
+    """
+    if name == ROOT:
+        decode_birth(data)
+        return
+    kinds = kinds_of(name)
+    if kinds & {Kind.PACK, Kind.SEGMENT} and public_hash([data]).hex() != name.rpartition("/")[2]:
+        raise Damaged(f"{name} is damaged: its bytes do not fit its name")
+    if Kind.PACK not in kinds:
+        decode_object(data, *kinds, name=name)
+    elif decode_pack_header(data, name=name).repository != repository and repository is not None:
+        raise Damaged(f"{name} is of another repository")
+
+
 @dataclass(frozen=True, slots=True)
 class PackContent:
     """What came of checking one pack whose bytes fit its name."""
@@ -78,12 +114,11 @@ class Inspector:
 
     def is_pack(self, name: str) -> bool:
         """Whether an object of this name is a pack."""
-        return bool(_PACK.fullmatch(name))
+        return kinds_of(name) == {Kind.PACK}
 
     def is_known(self, name: str) -> bool:
         """Whether the format has objects of this name."""
-        patterns = [_PACK, _SLOT, _SEGMENT, *(pattern for pattern, _ in _RECORDS)]
-        return name == ROOT or any(pattern.fullmatch(name) for pattern in patterns)
+        return name == ROOT or bool(kinds_of(name))
 
     def check(self, name: str) -> None:
         """Check any object that is no pack. Raises: Damaged, FormatUnknown, ObjectMissing."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 
@@ -25,6 +25,7 @@ from lamina.sources.source import ImageSource
 
 BATCH = 64  # entries handed to a thread at a time
 PARTS = 4  # of a long file in a sample
+_MODIFIED, _GONE = "it was modified since", "it is not there any more"
 
 
 class FileComparison:
@@ -34,7 +35,16 @@ class FileComparison:
     in nodes, and files with holes, that the chunks have the ids which the source read again gives.
     """
 
-    def __init__(self, repository: Repository, job: TreeJob, deadline_s: float, operation: Operation) -> None:
+    def __init__(
+        self,
+        repository: Repository,
+        job: TreeJob,
+        deadline_s: float,
+        operation: Operation,
+        tell: Callable[[str, str], None] | None = None,
+    ) -> None:
+        """*tell* is told the paths of files that are left out, and why."""
+        self._tell = tell if tell is not None else _ignore
         self._reader = repository.reader()
         self._namer = repository.access.namer()
         self._reads_content = repository.role is Role.OWNER
@@ -80,7 +90,7 @@ class FileComparison:
                         left = []
                     except NotAnswering:
                         done = list(done)  # its thread was left behind, and might still go on
-                        self._unanswered.append(left[len(done)].entry.size)
+                        self._leave_out(left[len(done)], "it does not answer")
                         left = left[len(done) + 1 :]
                     yield from done
         finally:
@@ -106,36 +116,54 @@ class FileComparison:
     def _compare_entry(self, one: Sampled, mode: VerifyMode, watch: Watch) -> tuple[int, Difference | None]:
         """How many bytes were compared, and what is wrong."""
         entry = one.entry
-        if entry.state is not EntryState.WHOLE or entry.type is not EntryType.FILE or entry.content is None:
-            return 0, None  # what is fresh may have changed since, and its times would not say so
+        if entry.type is not EntryType.FILE or entry.content is None:
+            return 0, None
+        if entry.state is not EntryState.WHOLE:
+            self._tell(self._shown(one), "its times cannot show whether it changed since, or it was not whole then")
+            return 0, None
         try:
             with watch.asking():
                 folder, found = self._job.source.look(one.names)
         except SourceMissing:
-            return 0, None
-        except SourceUnreadable:
-            self._unanswered.append(entry.size)
+            return self._pass_over(one, _GONE)
+        except SourceUnreadable as error:
+            self._leave_out(one, error.message)
             return 0, None
         try:
             if _changed(found.metadata, entry.metadata):
-                return 0, None
+                return self._pass_over(one, _MODIFIED)
             with watch.asking():
                 opened = self._job.source.open(folder, found)
             with closing(opened) as file:
                 image = file.image()
                 length, reason = self._compare_content(image, entry.content, mode, watch)
-                if not reason or file.changed() or _changed(file.found.metadata, entry.metadata):
+                if reason and (file.changed() or _changed(file.found.metadata, entry.metadata)):
+                    return self._pass_over(one, _MODIFIED)
+                if not reason:
                     return length, None
         except SourceMissing:
-            return 0, None
-        except SourceUnreadable:  # that says nothing about what is stored
-            self._unanswered.append(entry.size)
+            return self._pass_over(one, _GONE)
+        except SourceUnreadable as error:  # that says nothing about what is stored
+            self._leave_out(one, error.message)
             return 0, None
         finally:
             folder.release()
+        return length, Difference(self._shown(one), 0, entry.size, reason)
+
+    def _pass_over(self, one: Sampled, why: str) -> tuple[int, None]:
+        """A file that is another one now: what is stored cannot be compared with it."""
+        self._tell(self._shown(one), why)
+        return 0, None
+
+    def _leave_out(self, one: Sampled, why: str) -> None:
+        """A file of which nobody knows whether it is as stored."""
+        self._unanswered.append(one.entry.size)
+        self._tell(self._shown(one), why)
+
+    def _shown(self, one: Sampled) -> str:
+        """Its path as stored."""
         path = b"/".join(one.names).decode("utf-8", "surrogateescape")
-        shown = f"{self._job.path}/{path}" if self._job.path else path
-        return length, Difference(shown, 0, entry.size, reason)
+        return f"{self._job.path}/{path}" if self._job.path else path
 
     def _compare_content(self, image: ImageSource, content: Content, mode: VerifyMode, watch: Watch) -> tuple[int, str]:
         parts = iter_parts(self._reader, content)
@@ -182,3 +210,7 @@ class FileComparison:
 def _changed(now: Metadata, stored: Metadata) -> bool:
     """Whether a file was modified since it was stored."""
     return (now.mtime_ns, now.ctime_ns, now.inode) != (stored.mtime_ns, stored.ctime_ns, stored.inode)
+
+
+def _ignore(_path: str, _why: str) -> None:
+    """After a backup it says nothing that a file changed meanwhile: the next backup sees it."""

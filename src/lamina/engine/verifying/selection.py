@@ -10,6 +10,7 @@ from fractions import Fraction
 from lamina.errors import UsageError
 from lamina.storage.storage import StoredObject
 
+WHOLE = Fraction(1)
 LastChecked = Callable[[StoredObject], datetime | None]  # None: never
 
 
@@ -18,7 +19,7 @@ class VerifyOptions:
     """What one verify checks, and what it may write."""
 
     structure_only: bool = False  # read no data packs
-    share: Fraction = Fraction(1)  # of all packs' bytes
+    share: Fraction = WHOLE  # of all packs' bytes
     older_than: timedelta | None = None  # read only packs that were not checked for so long
     max_time: timedelta | None = None  # begin to read no pack after that
     max_read: int | None = None  # bytes of packs
