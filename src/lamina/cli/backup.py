@@ -12,6 +12,7 @@ from lamina import __version__, wiring
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Parser, Verbs, typed
 from lamina.cli.backup_inputs import add_selecting, check_sources, opened_inputs, stored_paths
+from lamina.cli.selecting import find_snapshot
 from lamina.errors import HookFailed, UsageError
 from lamina.model.entries import EntryState
 from lamina.model.paths import check_name, check_tag, default_name
@@ -209,7 +210,7 @@ def _options(call: Call, name: str, repository: Repository, operation: Operation
         expires=parse_expiry(arguments.expire, operation.clock.now()) if arguments.expire else None,
         compression=call.settings.compression,
         chunk_size=arguments.chunk_size,
-        parent=repository.find_snapshot(arguments.parent) if arguments.parent else None,
+        parent=find_snapshot(call, repository, arguments.parent) if arguments.parent else None,
         verify=VerifyMode(arguments.verify) if arguments.verify else VerifyMode.ADAPTIVE,
         check_encoding=arguments.check_encoding,
         trees=_tree_options(call),

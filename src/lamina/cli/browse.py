@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs, typed
 from lamina.cli.listing import EntryLines, remark, shown_name, shown_time
-from lamina.cli.restore import SELECTOR_HELP
+from lamina.cli.selecting import SELECTOR_HELP, SELECTORS_HELP, find_snapshot, find_snapshots
 from lamina.cli.text import format_time, table
 from lamina.errors import NotPermitted
 from lamina.model.entries import EntryType
@@ -77,7 +77,7 @@ def _add_find(verbs: Verbs) -> None:
     add("--name", metavar="NAME", help="only in snapshots of this name")
     add(
         "--snapshot", metavar="SNAPSHOT", action="append", default=[], dest="snapshots",
-        help="only in this snapshot; may be repeated",
+        help=f"only in these: {SELECTORS_HELP}; may be repeated",
     )  # fmt: skip
     add("--newer", metavar="WHEN", help="modified after WHEN: a date, or how long ago, like 7d")
     add("--older", metavar="WHEN", help="modified before WHEN")
@@ -110,7 +110,7 @@ def run_ls(call: Call) -> int:
     wanted = parse_snapshot_path(call.arguments.snapshot)
     count = flawed = 0
     with call.repository() as (repository, operation):
-        snapshot = repository.find_snapshot(wanted.snapshot)
+        snapshot = find_snapshot(call, repository, wanted.snapshot)
         lines = EntryLines(snapshot)
 
         def line(one: Listed) -> str:
@@ -193,7 +193,7 @@ def _searched(call: Call, repository: Repository) -> list[Snapshot]:
     asked: Sequence[str] = getattr(call.arguments, "snapshots", ())
     everything = repository.snapshots()
     if asked:
-        chosen = {repository.find_snapshot(text).id for text in asked}
+        chosen = {one.id for one in find_snapshots(call, repository, asked)}
         everything = [one for one in everything if one.id in chosen]
     readable = [one for one in everything if one.readable and name in {None, one.name}]
     hidden = sum(not one.readable for one in everything)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs
-from lamina.cli.restore import SELECTOR_HELP, STDOUT
+from lamina.cli.restore import STDOUT
+from lamina.cli.selecting import SELECTOR_HELP, find_snapshot
 from lamina.errors import LaminaError, TargetExists, UsageError
 from lamina.model.paths import parse_snapshot_path
 from lamina.model.quantities import format_size
@@ -62,7 +63,7 @@ def run_cat(call: Call) -> int:
         files = [
             file
             for one in wanted
-            for file in find_files(repository, repository.find_snapshot(one.snapshot), [one.path or ""])
+            for file in find_files(repository, find_snapshot(call, repository, one.snapshot), [one.path or ""])
         ]
         call.output.event("start", verb="cat")
         operation.progress.start("cat", sum(file.entry.size for file in files))
@@ -87,7 +88,7 @@ def run_dump(call: Call) -> int:
             hint="redirect it, or give --output FILE",
         )
     with call.repository() as (repository, operation):
-        snapshot = repository.find_snapshot(wanted.snapshot)
+        snapshot = find_snapshot(call, repository, wanted.snapshot)
         plan = plan_dump(repository, snapshot, wanted.path, ArchiveFormat(arguments.format))
         output.event("start", verb="dump", snapshot=snapshot.id.hex(), size=plan.top.size or snapshot.size)
         with _opened(arguments.target) as target:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs
 from lamina.cli.listing import shown_name
-from lamina.cli.restore import SELECTOR_HELP
+from lamina.cli.selecting import SELECTOR_HELP, find_snapshot
 from lamina.model.paths import parse_snapshot_path
 from lamina.model.quantities import format_size
 
@@ -47,7 +47,7 @@ def run_diff(call: Call) -> int:
 
     arguments, output = call.arguments, call.output
     with call.repository() as (repository, operation):
-        before, after = (_place(repository, text) for text in (arguments.before, arguments.after))
+        before, after = (_place(call, repository, text) for text in (arguments.before, arguments.after))
         diff = Diff(repository, before, after, operation, brief=arguments.stat)
         for batch in batched(diff, AT_A_TIME):
             if arguments.stat:
@@ -58,11 +58,11 @@ def run_diff(call: Call) -> int:
     return exit_codes.DIFFERENT if arguments.exit_code and not diff.summary.is_same else exit_codes.DONE
 
 
-def _place(repository: Repository, text: str) -> Place:
+def _place(call: Call, repository: Repository, text: str) -> Place:
     from lamina.engine.diff import Place
 
     wanted = parse_snapshot_path(text)
-    return Place(repository.find_snapshot(wanted.snapshot), wanted.path)
+    return Place(find_snapshot(call, repository, wanted.snapshot), wanted.path)
 
 
 def _line(one: Difference) -> str:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs
-from lamina.cli.restore import SELECTOR_HELP
-from lamina.cli.snapshots import find_all, label
+from lamina.cli.selecting import SELECTORS_HELP, find_snapshots
+from lamina.cli.snapshots import label
 from lamina.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ def add_to(verbs: Verbs) -> None:
         "forget",
         summary="remove snapshots",
         about="Their space is kept until a prune, and `lamina unforget` takes it back until then.",
-        examples=("lamina forget 3fa94c01", "lamina forget --dry-run mail@latest~7"),
+        examples=("lamina forget 3fa94c01", "lamina forget --dry-run 'name:mail & ..2025-12-31'"),
         run=run_forget,
         repeated="snapshots",
     )
@@ -27,18 +27,18 @@ def add_to(verbs: Verbs) -> None:
     unforget = verbs.add(
         "unforget",
         summary="take back what forget removed",
-        examples=("lamina snapshots --removed", "lamina unforget 3fa94c01"),
+        examples=("lamina snapshots --removed", "lamina unforget 3fa94c01", "lamina unforget removed"),
         run=run_unforget,
         repeated="snapshots",
     )
     for parser in (forget, unforget):
-        parser.add_argument("snapshots", metavar="SNAPSHOT", nargs="+", help=SELECTOR_HELP)
+        parser.add_argument("snapshots", metavar="SNAPSHOT", nargs="+", help=SELECTORS_HELP)
 
 
 def run_forget(call: Call) -> int:
     dry_run: bool = call.arguments.dry_run
     with call.repository() as (repository, _):
-        found = find_all(repository, call.arguments.snapshots)
+        found = find_snapshots(call, repository, call.arguments.snapshots)
         if not dry_run:
             for one in found:
                 repository.forget(one)
@@ -51,7 +51,7 @@ def run_forget(call: Call) -> int:
 
 def run_unforget(call: Call) -> int:
     with call.repository() as (repository, _):
-        found = find_all(repository, call.arguments.snapshots, removed=True)
+        found = find_snapshots(call, repository, call.arguments.snapshots, removed=True)
         for one in found:
             if not one.removed:
                 raise UsageError(f"snapshot {one.short_id} was not forgotten", hint="see: lamina snapshots --removed")

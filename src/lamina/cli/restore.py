@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lamina import wiring
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs, typed
+from lamina.cli.selecting import SELECTOR_HELP, find_snapshot
 from lamina.cli.text import table
 from lamina.errors import UsageError
 from lamina.model.paths import parse_snapshot_path
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from lamina.targets.target import ImageTarget, StreamTarget
 
 STDOUT = "-"
-SELECTOR_HELP = "an id or its beginning, latest, latest~2, NAME@latest or NAME@latest~1"
 OVERWRITE = ("never", "if-newer", "if-changed", "always")
 
 
@@ -78,7 +78,7 @@ def run_restore(call: Call) -> int:
     _check_not_own(target, wiring.own_folders(call.settings))
     is_directory = target != STDOUT and (target.endswith("/") or os.path.isdir(target))
     with call.repository() as (repository, operation):
-        snapshot = repository.find_snapshot(wanted.snapshot)
+        snapshot = find_snapshot(call, repository, wanted.snapshot)
         if snapshot.trust is Trust.DISTRUSTED:
             call.output.warning(f"snapshot {snapshot.short_id} is distrusted: it was found to differ from its source")
         single = None if is_directory else find_single(repository.reader(), snapshot, paths)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs
-from lamina.cli.restore import SELECTOR_HELP
+from lamina.cli.selecting import GRAMMAR, SELECTOR_HELP, SELECTORS_HELP, find_snapshot, find_snapshots, whole
 from lamina.cli.text import format_time, pairs, table
 from lamina.errors import UsageError
-from lamina.model.paths import check_tag, parse_snapshot_path
+from lamina.model.paths import check_tag
 from lamina.model.quantities import format_size
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from lamina.cli.call import Call
     from lamina.model.entries import Entry
     from lamina.model.snapshots import Snapshot
-    from lamina.repository.repository import Repository
 
     Saved = Sequence[tuple[str, Entry]]
 
@@ -35,9 +34,17 @@ def _add_looking(verbs: Verbs) -> None:
     listing = verbs.add(
         "snapshots",
         summary="list snapshots, oldest first",
-        examples=("lamina snapshots", "lamina snapshots --name mail --tag daily", "lamina snapshots --json"),
+        examples=(
+            "lamina snapshots",
+            "lamina snapshots --name mail --tag daily",
+            "lamina snapshots 'name:mail & 2026-01-01..2026-03-31, latest'",
+            "lamina snapshots --json",
+        ),
         run=run_snapshots,
+        repeated="snapshots",
     )
+    listing.epilog = f"{listing.epilog}\n\n{GRAMMAR}"
+    listing.add_argument("snapshots", metavar="SNAPSHOT", nargs="*", help=f"{SELECTORS_HELP}; without one, all of them")
     listing.add_argument("--name", metavar="NAME", help="only snapshots of this name")
     listing.add_argument(
         "--tag", metavar="TAG", action="append", default=[], dest="tags", help="only with this tag; may be repeated"
@@ -62,7 +69,7 @@ def _add_changing(verbs: Verbs) -> None:
     )
     tag.add_argument("--add", metavar="TAG", action="append", default=[], dest="added", help="may be repeated")
     tag.add_argument("--remove", metavar="TAG", action="append", default=[], dest="gone", help="may be repeated")
-    tag.add_argument("snapshots", metavar="SNAPSHOT", nargs="+", help=SELECTOR_HELP)
+    tag.add_argument("snapshots", metavar="SNAPSHOT", nargs="+", help=SELECTORS_HELP)
 
 
 def run_snapshots(call: Call) -> int:
@@ -72,7 +79,9 @@ def run_snapshots(call: Call) -> int:
     with call.repository() as (repository, _):
         found = [
             one
-            for one in repository.snapshots(removed=call.arguments.removed)
+            for one in find_snapshots(
+                call, repository, call.arguments.snapshots or ["all"], removed=call.arguments.removed
+            )
             if wanted <= one.tags and call.arguments.name in {None, one.name}
         ]
     for one in found:
@@ -113,7 +122,7 @@ def run_show(call: Call) -> int:
     from lamina.errors import NotPermitted
 
     with call.repository() as (repository, _):
-        snapshot = find(repository, call.arguments.snapshot, removed=True)
+        snapshot = find_snapshot(call, repository, whole(call.arguments.snapshot), removed=True)
         saved: Saved | None
         flawed: Saved = []
         try:
@@ -168,19 +177,6 @@ def _details(snapshot: Snapshot, saved: Saved | None, flawed: Saved) -> list[str
     return lines
 
 
-def find(repository: Repository, text: str, *, removed: bool = False) -> Snapshot:
-    """The snapshot that *text* names. Raises: UsageError if it names an entry; SnapshotMissing, SnapshotAmbiguous."""
-    wanted = parse_snapshot_path(text)
-    if wanted.path is not None:
-        raise UsageError(f"{text!r} names an entry, where a whole snapshot is meant", hint=f"write {wanted.snapshot}")
-    return repository.find_snapshot(wanted.snapshot, removed=removed)
-
-
-def find_all(repository: Repository, texts: Sequence[str], *, removed: bool = False) -> list[Snapshot]:
-    """All of them before anything is changed, each once, in the order given."""
-    return list({one.id: one for one in (find(repository, text, removed=removed) for text in texts)}.values())
-
-
 def run_tag(call: Call) -> int:
     from lamina.cli.documents import snapshot_document
 
@@ -188,7 +184,7 @@ def run_tag(call: Call) -> int:
     if not added and not gone:
         raise UsageError("no tag was named", hint="give --add TAG or --remove TAG")
     with call.repository() as (repository, _):
-        found = find_all(repository, call.arguments.snapshots)
+        found = find_snapshots(call, repository, call.arguments.snapshots)
         changed = [repository.edit(one, add_tags=added, remove_tags=gone) for one in found]
     document = {"snapshots": [snapshot_document(one) for one in changed]}
     lines = [f"{label(one)}  tags: {', '.join(sorted(one.tags)) or 'none'}" for one in changed]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs
 from lamina.cli.listing import shown_name
-from lamina.cli.restore import SELECTOR_HELP
+from lamina.cli.selecting import SELECTORS_HELP, find_snapshot, find_snapshots
 from lamina.cli.text import format_time, pairs, table
 from lamina.errors import UsageError
 from lamina.model.paths import parse_snapshot_path
@@ -38,7 +38,7 @@ def add_to(verbs: Verbs) -> None:
         repeated="snapshots",
     )
     du.add_argument(
-        "snapshots", metavar="SNAPSHOT[:PATH]", nargs="*", help=f"{SELECTOR_HELP}; without one, all of them"
+        "snapshots", metavar="SNAPSHOT[:PATH]", nargs="*", help=f"{SELECTORS_HELP}; without one, all of them"
     )
     du.add_argument("--backy", action="store_true", help="show the columns of `backy2 du`, before compression")
     verbs.add(
@@ -63,7 +63,7 @@ def _run_snapshots(call: Call, wanted: Sequence[SnapshotPath]) -> int:
     from lamina.engine.usage import measure
 
     with call.repository() as (repository, operation):
-        chosen = _chosen(repository, wanted)
+        chosen = _chosen(call, repository, wanted)
         found = _only(measure(repository, operation), chosen)
     call.output.events("usage", [usage_document(one) for one in found])
     header = ["ID", "TIME", "NAME", "SIZE", "OWN", "BEFORE", "SHARED", "BEFORE", "METADATA", "FAIR", "FREED"]
@@ -101,7 +101,7 @@ def _run_backy(call: Call, wanted: Sequence[SnapshotPath]) -> int:
     from lamina.engine.usage import measure_as_backy
 
     with call.repository() as (repository, operation):
-        chosen = _chosen(repository, wanted)
+        chosen = _chosen(call, repository, wanted)
         found = _only(measure_as_backy(repository, operation), chosen)
     call.output.events("usage", [backy_document(one) for one in found])
     header = ["ID", "NAME", "REAL", "NULL", "DEDUP OWN", "DEDUP OTHERS", "INDIVIDUAL", "EST. SPACE", "EST. SPACE FREED"]
@@ -122,9 +122,11 @@ def _run_backy(call: Call, wanted: Sequence[SnapshotPath]) -> int:
     return exit_codes.DONE
 
 
-def _chosen(repository: Repository, wanted: Sequence[SnapshotPath]) -> set[SessionId] | None:
+def _chosen(call: Call, repository: Repository, wanted: Sequence[SnapshotPath]) -> set[SessionId] | None:
     """The snapshots that were named, looked up before anything is measured; None: all."""
-    return {repository.find_snapshot(one.snapshot).id for one in wanted} if wanted else None
+    if not wanted:
+        return None
+    return {one.id for one in find_snapshots(call, repository, [each.snapshot for each in wanted])}
 
 
 def _only(found: Sequence[One], chosen: set[SessionId] | None) -> list[One]:
@@ -136,7 +138,7 @@ def _run_paths(call: Call, wanted: SnapshotPath) -> int:
     from lamina.engine.usage import measure_paths
 
     with call.repository() as (repository, operation):
-        snapshot = repository.find_snapshot(wanted.snapshot)
+        snapshot = find_snapshot(call, repository, wanted.snapshot)
         found = list(measure_paths(repository, snapshot, wanted.path, operation))
     call.output.events("path_usage", [path_usage_document(one) for one in found])
     header = ["SIZE", "STORED", "OWN", "PATH"]

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lamina.errors import UsageError
-from lamina.model.selector_text import split_path
 
 STDIN = "-"
 MAX_DEPTH = 256  # names in a stored path; far more than any file system is used with
@@ -109,6 +108,8 @@ def parse_snapshot_path(text: str) -> SnapshotPath:
     >>> parse_snapshot_path("3fa94c01").path is None
     True
     """
+    from lamina.model.selector_text import split_path  # not before it is needed: every start would pay for it
+
     snapshot, path = split_path(text)
     if path is None:
         return SnapshotPath(snapshot)

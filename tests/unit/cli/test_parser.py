@@ -45,7 +45,7 @@ def test_sources_may_stand_on_both_sides_of_options():
     "words",
     [
         [], ["backp"], ["backup", "a", "--frobnicate"], ["backup", "a", "--frobnicate", "b"], ["restore", "latest"],
-        ["restore", "latest", "a", "b"], ["snapshots", "a"], ["backup", "a", "--chunk-size", "huge"], ["key"], ["key", "add"],
+        ["restore", "latest", "a", "b"], ["snapshots", "--all"], ["backup", "a", "--chunk-size", "huge"], ["key"], ["key", "add"],
         ["backup", "a", "--verify", "some"], ["key", "add", "--role", "admin"], ["backup", "a", "--limit-upload", "0"],
         ["backup", "a", "--comp", "fast"],
     ],
