@@ -51,7 +51,7 @@ class ChunkReader:
         self._key_tables: OrderedDict[PackId, tuple[KeyEntry, ...]] = OrderedDict()
         self._checked: dict[PackId, Damaged | None] = {}  # packs whose bytes were compared with their name
         self._windows: OrderedDict[tuple[PackId, int], bytes] = OrderedDict()
-        self._looked_again = False
+        self._reloads = 0  # of the index, because something was not where it said
         self._lock = threading.Lock()
 
     def get_data(self, chunk: ChunkId) -> bytes:
@@ -148,9 +148,9 @@ class ChunkReader:
 
     def _places(self, chunk: ChunkId) -> list[ChunkPlace]:
         """Every place of a chunk, one at least. Raises: ChunkMissing."""
+        seen = self._reloads
         places = list(self._index.places(chunk))
-        if not places:
-            self._look_again()
+        if not places and self._look_again(seen):
             places = list(self._index.places(chunk))
         if not places:
             raise ChunkMissing(
@@ -159,37 +159,42 @@ class ChunkReader:
             )
         return places
 
-    def _look_again(self) -> None:
+    def _look_again(self, seen: int) -> bool:
         """Load the index once more, from the storage alone: a prune may have moved chunks, a cache may be wrong.
 
         The first time in any case, later only if a prune published what it did since: those who read for days meet many.
+        *seen*: how often that had happened before the caller looked. Says whether there may be more to see now.
         """
+        storage, control = self._access.storage, self._access.control
         with self._lock:
-            storage, control = self._access.storage, self._access.control
-            if self._looked_again and not has_newer_manifest(storage, control, self._index.manifest):
-                return
-            self._looked_again = True
+            if self._reloads > seen:
+                return True  # another thread was faster
+            if self._reloads and not has_newer_manifest(storage, control, self._index.manifest):
+                return False
             self._index.ignore_cache()
-            self._index.load(self._access.storage, self._access.control)
+            self._index.load(storage, control)
+            self._reloads += 1
+            return True
 
     def _salvage(self, chunk: ChunkId) -> bytes:
         return self._anywhere(chunk, lambda place, blob: self._open_data(chunk, place, blob))
 
     def _anywhere(self, chunk: ChunkId, unseal: Callable[[ChunkPlace, bytes], Result]) -> Result:
-        """Try every place of a chunk; after a miss also those of a newer index."""
-        failure: Damaged | ObjectMissing | ObjectTruncated | None = None
-        for attempt in range(2):
+        """Try every place of a chunk; after a miss also those of a newer index. Raises: ChunkMissing, StorageError."""
+        while True:
+            seen = self._reloads
+            failures: list[Damaged | ObjectMissing | ObjectTruncated] = []
             for place in self._places(chunk):
                 try:
                     return unseal(place, self._fetch(place))
                 except _FAULTS as error:
-                    failure = error
-            if attempt == 0 and isinstance(failure, ObjectMissing):
-                self._look_again()
-        assert failure is not None  # noqa: S101 - there is at least one place
-        raise ChunkMissing(
-            f"chunk {chunk.hex()} cannot be read: {failure.message}", hint="run `lamina verify` for the whole picture"
-        ) from failure
+                    failures.append(error)
+            if any(isinstance(one, ObjectMissing) for one in failures) and self._look_again(seen):
+                continue
+            raise ChunkMissing(
+                f"chunk {chunk.hex()} cannot be read: {failures[-1].message}",
+                hint="run `lamina verify` for the whole picture",
+            ) from failures[-1]
 
     def _fetch(self, place: ChunkPlace) -> bytes:
         """The bytes of one blob; of a metadata pack, what lies around it is remembered."""

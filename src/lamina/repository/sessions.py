@@ -20,9 +20,9 @@ from lamina.model.snapshots import Origin
 from lamina.repository.access import Access
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.control import seal_body
+from lamina.repository.decisions import DECISIONS
 from lamina.repository.format import BlobKind, Kind, delta_name, session_name
 from lamina.repository.generations import Generations, read_generations
-from lamina.repository.decisions import DECISIONS
 from lamina.repository.index import Index
 from lamina.repository.index_records import encode_index
 from lamina.repository.records import CaughtUpRecord, SnapshotBody, SnapshotRecord, StartRecord, to_us
