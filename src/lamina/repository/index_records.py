@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Sequence
 
-from lamina.crypto.hashing import public_hash
+from lamina.crypto.hashing import HASH_SIZE, public_hash
 from lamina.errors import Damaged, ObjectMissing, RecordForged
 from lamina.model.ids import PackId, SessionId
 from lamina.repository.control import ControlRecords, Signed, record_number
@@ -170,7 +170,12 @@ def encode_index(packs: Sequence[tuple[PackRow, Sequence[BlobRow]]]) -> IndexRec
 
 
 def check_index(record: IndexRecord, name: str) -> None:
-    """Refuse rows that are unsorted, name packs that are not listed, or reach beyond them. Raises: Damaged."""
+    """Refuse impossible packs, and rows that are unsorted, name packs that are not listed, or reach beyond them.
+
+    Raises: Damaged.
+    """
+    if any(len(pack.id) != HASH_SIZE or not 0 <= pack.size < 1 << 32 for pack in record.packs):
+        raise Damaged(f"{name} lists a pack that cannot be")
     if len(record.rows) % ROW.size:
         raise Damaged(f"{name} holds no whole number of rows")
     previous = b""

@@ -43,6 +43,7 @@ from lamina.repository.records import (
     SnapshotBody,
     SnapshotRecord,
     StartRecord,
+    from_us,
 )
 from lamina.repository.repository import Repository
 from lamina.repository.session_keys import Purpose, entry_hash, reader_slot
@@ -197,6 +198,8 @@ class Inspector:
             check_index(record, name)
             self._check_starter(name, delta_session(name), signed.signer.slot)
         if isinstance(record, SnapshotRecord):
+            for time in (record.started, record.finished, record.expires or 0):
+                from_us(time)
             self._check_starter(name, SessionId(bytes.fromhex(name.rpartition("/")[2])), signed.signer.slot)
             key = self._access.opener.find_key(record.keys, Purpose.METADATA)
             if key is not None:

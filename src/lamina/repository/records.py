@@ -9,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
+from lamina.errors import Damaged
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -18,8 +20,11 @@ def to_us(time: datetime) -> int:
 
 
 def from_us(microseconds: int) -> datetime:
-    """The moment *microseconds* after 1970, aware UTC."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    """The moment *microseconds* after 1970, aware UTC. Raises: Damaged for one that no calendar has."""
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError as error:
+        raise Damaged(f"a record says the impossible time {microseconds}") from error
 
 
 class _Record(msgspec.Struct, array_like=True, frozen=True):
