@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from lamina.crypto.certificates import Certificate
-from lamina.errors import RepositoryError
+from lamina.errors import Damaged, RepositoryError
 from lamina.model.ids import SessionId
 from lamina.model.snapshots import Role, Trust
 from lamina.repository.control import LAST_NUMBER, ControlRecords, record_number
@@ -42,21 +42,27 @@ def fold_attributes(
     """
     now = first
     for signed in control.numbered(names, Kind.ATTRIBUTES, AttributesRecord, warn):
-        record, number = signed.structure, record_number(signed.name) or 0
-        said = Attributes(
-            Trust(record.trust),
-            from_us(record.expires) if record.expires is not None else None,
-            record.protected,
-            tuple(record.tag_hashes),
-            signed.body or now.body,
-            number,
-            record.damaged,
-        )
+        try:
+            said = decode_attributes(signed.structure, signed.name, signed.body or now.body)
+        except Damaged as error:
+            warn(f"{error.message}; it is left out")
+            continue
         if signed.signer.role is not Role.WRITER:
             now = said
         elif now.number == 0 and signed.signer.slot == writer.slot and set(said.tag_hashes) >= set(now.tag_hashes):
-            now = replace(now, trust=said.trust, tag_hashes=said.tag_hashes, body=said.body, number=number)
+            now = replace(now, trust=said.trust, tag_hashes=said.tag_hashes, body=said.body, number=said.number)
     return now
+
+
+def decode_attributes(record: AttributesRecord, name: str, body: bytes) -> Attributes:
+    """What the record under *name* says. Raises: Damaged."""
+    try:
+        trust = Trust(record.trust)
+    except ValueError:
+        raise Damaged(f"{name} speaks of a trust that does not exist: {record.trust[:20]!r}") from None
+    expires = from_us(record.expires) if record.expires is not None else None
+    tag_hashes = tuple(record.tag_hashes)
+    return Attributes(trust, expires, record.protected, tag_hashes, body, record_number(name) or 0, record.damaged)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import msgspec
 from lamina.crypto.hashing import public_hash
 from lamina.errors import Damaged, ObjectMissing, RecordForged
 from lamina.model.ids import ChunkId, PackId, RepositoryId, SessionId
+from lamina.repository.attributes import decode_attributes
 from lamina.repository.birth import decode_birth
 from lamina.repository.blobs import Node, split_blob
 from lamina.repository.control import unseal_body
@@ -197,6 +198,8 @@ class Inspector:
         if isinstance(record, IndexRecord):
             check_index(record, name)
             self._check_starter(name, delta_session(name), signed.signer.slot)
+        if isinstance(record, AttributesRecord):
+            decode_attributes(record, name, signed.body)
         if isinstance(record, SnapshotRecord):
             for time in (record.started, record.finished, record.expires or 0):
                 from_us(time)
