@@ -26,7 +26,7 @@ from lamina.repository.generations import Generations, read_generations
 from lamina.repository.index import Index
 from lamina.repository.index_records import encode_index
 from lamina.repository.records import CaughtUpRecord, SnapshotBody, SnapshotRecord, StartRecord, to_us
-from lamina.repository.session_keys import make_session_keys
+from lamina.repository.session_keys import SessionKeys, make_session_keys
 from lamina.repository.trees import children
 from lamina.repository.writer import ChunkWriter, EncodingOptions
 
@@ -237,10 +237,23 @@ class Session:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """A session that prunes know of, and the generations it knows of."""
+
+    keys: SessionKeys
+    generations: Generations
+
+
 def begin_session(
     access: Access, index: Index, process: Process, options: EncodingOptions, operation: Operation
 ) -> Session:
-    """Announce a session and load the index. Raises: NotPermitted, StorageError, Damaged.
+    """Announce a session and load the index. Raises: NotPermitted, StorageError, Damaged."""
+    return open_session(access, index, announce(access, process, operation), options, operation)
+
+
+def announce(access: Access, process: Process, operation: Operation) -> Announced:
+    """Let prunes know of a session. Raises: NotPermitted, StorageError, Damaged.
 
     What it says of itself is there before it reads that there is no newer generation, and the index is loaded after that: so
     every prune either waits for it, or is one whose condemned packs it avoids.
@@ -257,13 +270,20 @@ def begin_session(
     for _ in range(START_TRIES):
         before, generations = generations, read_generations(access.storage, access.control)
         if generations.newest == before.newest:
-            index.load(access.storage, access.control)
-            writer = ChunkWriter(access, index, keys, options, operation)
-            return Session(access, index, writer, generations, operation)
+            return Announced(keys, generations)
         say_caught_up(access, session, generations.newest)  # it has used nothing so far
     raise SessionAborted(
         f"a prune began {START_TRIES} times while this backup was starting", hint="try again in a minute"
     )
+
+
+def open_session(
+    access: Access, index: Index, announced: Announced, options: EncodingOptions, operation: Operation
+) -> Session:
+    """The session that was announced, with the index as it is after that. Raises: StorageError, Damaged."""
+    index.load(access.storage, access.control)
+    writer = ChunkWriter(access, index, announced.keys, options, operation)
+    return Session(access, index, writer, announced.generations, operation)
 
 
 def say_caught_up(access: Access, session: SessionId, generation: int) -> None:
