@@ -41,7 +41,7 @@ from lamina.repository.keyring import Keyring, Unlocked
 from lamina.repository.manifests import Manifests, check_not_protected
 from lamina.repository.records import EpochRecord, FormatRecord, RemovalRecord, from_us, to_us
 from lamina.repository.session_keys import KeyOpener
-from lamina.repository.sessions import Parent, Session, begin_session
+from lamina.repository.sessions import Announced, Parent, Session, announce, open_session
 from lamina.repository.writer import EncodingOptions
 from lamina.storage.storage import Storage
 
@@ -132,10 +132,25 @@ class Repository:
 
     def begin(self, process: Process, options: EncodingOptions, operation: Operation) -> Session:
         """Begin to write; what was read before is read anew. Raises: NotPermitted, StorageError, Damaged."""
+        return self.begin_announced(self.announce(process, operation), options, operation)
+
+    def announce(self, process: Process, operation: Operation) -> Announced:
+        """Let prunes know of a session that is about to begin. Raises: NotPermitted, StorageError, Damaged."""
+        return announce(self.access, process, operation)
+
+    def begin_announced(self, announced: Announced, options: EncodingOptions, operation: Operation) -> Session:
+        """Begin a session that was announced; what was read before is read anew. Raises: StorageError, Damaged."""
         self.index.forget_session()
-        session = begin_session(self.access, self.index, process, options, operation)
+        session = open_session(self.access, self.index, announced, options, operation)
         self._reader = session.reader
         return session
+
+    def through(self, index: Index) -> Repository:
+        """The same repository, read through another index; it must not be closed."""
+        other = Repository(self.access, self._keyring, self._unlocked, self._operation)
+        other.index = index
+        other._reader = ChunkReader(self.access, index)
+        return other
 
     def parent(self, snapshot: Snapshot) -> Parent:
         """*snapshot* as a session may rely on it."""
