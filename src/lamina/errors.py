@@ -20,6 +20,7 @@
     │   │   ├── ChunkMissing              content that a snapshot needs is nowhere
     │   │   └── RecordForged              a record signed by nobody who may write it
     │   ├── SessionAborted            a prune gave this session up
+    │   ├── PruneRefused              something is not as it must be: nothing is deleted
     │   ├── SnapshotMissing           no such snapshot, or none of that name
     │   ├── SnapshotAmbiguous         an id prefix that fits several
     │   └── EntryMissing              no such path in the snapshot
@@ -129,6 +130,10 @@ class RecordForged(Damaged):
 
 class SessionAborted(RepositoryError):
     """A prune gave this session up before it could commit."""
+
+
+class PruneRefused(RepositoryError):
+    """A prune found something that is not as it must be, and deleted nothing."""
 
 
 class SnapshotMissing(RepositoryError):
