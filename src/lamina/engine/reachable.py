@@ -56,6 +56,14 @@ class Reachability:
         if not named:
             yield label, _text(wrong)
 
+    def is_whole_below(self, directory: ChunkId) -> bool:
+        """Whether a directory and all below it can be restored."""
+        return not self._below_directory(directory)
+
+    def is_whole_content(self, entry: Entry) -> bool:
+        """Whether the content of an entry can be restored."""
+        return not self._below_content(entry)
+
     def affected(self) -> dict[str, set[str]]:
         """Which snapshots need something from an object that is missing or damaged."""
         return dict(self._affected)

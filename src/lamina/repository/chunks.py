@@ -49,6 +49,7 @@ class ChunkReader:
         self._index = index
         self._namer = access.namer() if access.id_key is not None else None
         self._key_tables: OrderedDict[PackId, tuple[KeyEntry, ...]] = OrderedDict()
+        self._given_tables: dict[PackId, tuple[KeyEntry, ...]] = {}
         self._checked: dict[PackId, Damaged | None] = {}  # packs whose bytes were compared with their name
         self._windows: OrderedDict[tuple[PackId, int], bytes] = OrderedDict()
         self._reloads = 0  # of the index, because something was not where it said
@@ -124,6 +125,10 @@ class ChunkReader:
                 return
         assert failure is not None  # noqa: S101 - _place found at least one place
         raise failure
+
+    def know_keys(self, pack: PackId, table: tuple[KeyEntry, ...]) -> None:
+        """Use *table* for a pack whose own key table cannot be read."""
+        self._given_tables[pack] = table
 
     def session_key(self, entry: KeyEntry, purpose: Purpose, what: str) -> bytes:
         """Open a key entry. Raises: NotPermitted if it is not sealed to this key."""
@@ -253,7 +258,7 @@ class ChunkReader:
 
     def _key_entry(self, place: ChunkPlace, header: BlobHeader) -> KeyEntry:
         with self._lock:
-            table = self._key_tables.get(place.pack)
+            table = self._given_tables.get(place.pack) or self._key_tables.get(place.pack)
         if table is None:
             table = read_key_table(self._access, place)
             with self._lock:

@@ -93,6 +93,14 @@ class Index:
         if len(self._fresh) > FRESH_LIMIT:
             self._spill()
 
+    def added(self) -> Iterator[tuple[ChunkId, ChunkPlace]]:
+        """Every chunk that was added, and where it lies."""
+        yield from self._fresh.items()
+        for table in self._spilled:
+            for chunk, pack, offset, stored, plain in table.rows():
+                held = table.packs[pack]
+                yield ChunkId(chunk), ChunkPlace(held.id, held.meta, held.size, offset, stored, plain)
+
     def load(self, storage: Storage, control: ControlRecords) -> None:
         """Bring the index up to date with the storage; a damaged delta is left out, `verify` names it.
 

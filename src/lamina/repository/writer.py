@@ -109,7 +109,13 @@ class ChunkWriter:
         """Copy one blob verbatim, with its key entry, into a pack of ours."""
         header, blob, entry = reader.get_blob(place)
         links = blob[BLOB_HEADER_SIZE : BLOB_HEADER_SIZE + header.links_size]
-        self._add(SealedBlob(header, links, blob[BLOB_HEADER_SIZE + header.links_size :], place.plain_size), entry)
+        self.add_sealed(
+            SealedBlob(header, links, blob[BLOB_HEADER_SIZE + header.links_size :], place.plain_size), entry
+        )
+
+    def add_sealed(self, sealed: SealedBlob, entry: KeyEntry | None) -> None:
+        """Take a blob that was sealed by another session, with its key entry; None for one that needs no key."""
+        self._add(sealed, entry if entry is not None else self.keys.metadata_entry)
 
     def used(self) -> Iterator[ChunkId]:
         """Every id that this session refers to and found in the index (some more than once)."""
