@@ -103,6 +103,7 @@ class PackContent:
     rows: tuple[BlobRow, ...]
     bad: dict[ChunkId, str] = field(default_factory=dict)  # chunks that do not open, and why
     faults: tuple[str, ...] = ()  # what else is wrong
+    keys: tuple[KeyEntry, ...] = ()
 
 
 class Inspector:
@@ -148,7 +149,7 @@ class Inspector:
                 self._check_blob(name, row, view[row.offset : row.offset + row.stored_size], tail.keys[row.key])
             except Damaged as error:
                 bad[row.id] = error.message
-        return PackContent(pack, tail.rows, bad, tuple(faults))
+        return PackContent(pack, tail.rows, bad, tuple(faults), tail.keys)
 
     def check_place(self, chunk: ChunkId, place: ChunkPlace) -> None:
         """Check one copy of a chunk, in a pack that may be damaged. Raises: Damaged, ObjectMissing, ObjectTruncated."""
