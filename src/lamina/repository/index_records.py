@@ -153,7 +153,7 @@ def read_segment(storage: Storage, control: ControlRecords, name: str) -> Signed
     """One segment; its name is its hash, so its signature is for the folder. Raises: Damaged."""
     data = storage.get(name)
     if public_hash([data]).hex() != name.rpartition("/")[2]:
-        raise Damaged(f"{name} is damaged: its bytes do not fit its name")
+        raise Damaged(f"{name} is damaged: its bytes do not fit its name", hint="`lamina repair` makes the index anew")
     signed = control.decode(data, name, {Kind.SEGMENT: IndexRecord}, signed_as=SEGMENT_SIGNED_AS)
     check_index(signed.structure, name)
     return signed
