@@ -46,21 +46,41 @@ def this_process() -> Process:
     """Who runs here, so that a prune on this host can see later whether it still does. Unknown parts stay empty."""
     from lamina.model.process import Process
 
-    def read(path: str) -> str:
-        with suppress(OSError):
-            return Path(path).read_text().strip()
-        return ""
-
     with suppress(OSError):
-        namespace = os.readlink("/proc/self/ns/pid")
-        fields = read("/proc/self/stat").rpartition(") ")[2].split()
         return Process(
-            host=read("/etc/machine-id") or host_name(),
-            boot=read("/proc/sys/kernel/random/boot_id") + namespace,
+            host=f"{_read('/etc/machine-id')} {host_name()}",
+            boot=_read("/proc/sys/kernel/random/boot_id"),
             number=os.getpid(),
-            started=int(fields[19]),  # proc(5): field 22, counted from the one after the name
+            started=_process_start(os.getpid()),
+            namespace=os.readlink("/proc/self/ns/pid"),
         )
     return Process(host=host_name(), number=os.getpid())
+
+
+def is_running(process: Process) -> bool:
+    """Whether a process of this machine, boot and namespace still runs; where that cannot be told, it may."""
+    try:
+        os.kill(process.number, 0)  # /proc alone may hide the processes of other users
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass
+    try:
+        return _process_start(process.number) == process.started
+    except OSError:
+        return True
+
+
+def _process_start(number: int) -> int:
+    """When a process began, in clock ticks after boot. Raises: OSError."""
+    fields = Path(f"/proc/{number}/stat").read_text().rpartition(") ")[2].split()
+    return int(fields[19])  # proc(5): field 22, counted from the one after the name
+
+
+def _read(path: str) -> str:
+    with suppress(OSError):
+        return Path(path).read_text().strip()
+    return ""
 
 
 def tune_memory() -> None:

@@ -123,6 +123,12 @@ class Index:
                 hint="free some space there, or name another directory with TMPDIR",
             ) from error
 
+    def join(self) -> Table | None:
+        """Make one table of all, and return it: whoever looks at every chunk meets all places of one together."""
+        if len(self._tables) > 1:
+            self._tables = [_joined(self._tables, self._directory())]
+        return self._tables[0] if self._tables else None
+
     def ignore_cache(self) -> None:
         """From the next `load` on, believe only what the storage itself says."""
         self._cache = None

@@ -110,6 +110,7 @@ class StartRecord(_Record, frozen=True):
     process: int
     process_started: int  # clock ticks after boot
     key_hashes: list[bytes]  # of the session's content and metadata key entries, so that their origin is signed
+    namespace: bytes = b""  # like host; empty in older records, whose `boot` is of boot and namespace together
 
 
 class CaughtUpRecord(_Record, frozen=True):

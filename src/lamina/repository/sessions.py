@@ -265,6 +265,7 @@ def announce(access: Access, process: Process, operation: Operation) -> Announce
     start = StartRecord(
         generations.newest, access.format.number, to_us(operation.clock.now()), hash_machine(access, process.host),
         hash_machine(access, process.boot), process.number, process.started, keys.hashes(),
+        hash_machine(access, process.namespace),
     )  # fmt: skip
     access.control.write(Kind.START, session_name("sessions", session, "start"), start)
     for _ in range(START_TRIES):

@@ -1,0 +1,83 @@
+"""Sessions that a prune waits for, and those it gives up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from lamina.errors import ObjectExists
+from lamina.model.ids import SessionId
+from lamina.model.process import Process
+from lamina.repository.access import Access
+from lamina.repository.announcements import Announcement, last_signs, undecided
+from lamina.repository.decisions import decide_abort
+from lamina.repository.records import AbortRecord, StartRecord
+from lamina.repository.sessions import hash_machine
+
+DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Waited:
+    """A session that a prune waits for."""
+
+    session: SessionId
+    started: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """When a session counts as dead."""
+
+    process: Process  # who asks
+    is_running: Callable[[Process], bool]  # whether a process of this machine still runs
+    abort_after: timedelta  # without a sign of life
+
+
+def blockers(access: Access, generation: int) -> list[Announcement]:
+    """Undecided sessions that may need something of what *generation* condemned. Raises: StorageError."""
+    return [one for one in undecided(access.storage, access.control) if one.level < generation]
+
+
+def give_up_dead(access: Access, found: Sequence[Announcement], patience: Patience, now: datetime) -> set[SessionId]:
+    """Abort those among *found* that show no life; returns them. Can cost a backup, never data. Raises: StorageError."""
+    signs = last_signs(access.storage, {one.session for one in found}) if found else {}
+    given_up: set[SessionId] = set()
+    for one in found:
+        reason = why_dead(access, one, signs[one.session], patience, now)
+        if not reason:
+            continue
+        with suppress(ObjectExists):  # it was decided in the same moment; whoever asks next sees how
+            decide_abort(access.control, one.session, AbortRecord(one.level, reason))
+        given_up.add(one.session)
+    return given_up
+
+
+def why_dead(access: Access, one: Announcement, signs: Sequence[datetime], patience: Patience, now: datetime) -> str:
+    """Why a session will never go on; empty if it may."""
+    if one.start is not None and _is_gone(access, one.start, patience):
+        return "its process on the host of this prune is gone"
+    silent = now - last_sign(one, signs, now)
+    return f"no sign of life for {int(silent.total_seconds())} seconds" if silent > patience.abort_after else ""
+
+
+def last_sign(one: Announcement, signs: Sequence[datetime], now: datetime) -> datetime:
+    """When a session was last heard of. Clocks that are more than a day ahead say nothing: they would be waited for for ever."""
+    times = [min(one.started, one.seen), *(time for time in signs if time <= now + DAY)]
+    return max(times)
+
+
+def _is_gone(access: Access, start: StartRecord, patience: Patience) -> bool:
+    """Whether the process of a session of this machine ended, as far as the machine itself can say."""
+    process = patience.process
+    if not process.host or not start.process_started or start.host != hash_machine(access, process.host):
+        return False
+    if not start.namespace:  # of the first release, whose `boot` said both
+        same = start.boot == hash_machine(access, process.boot + process.namespace)
+    elif start.boot != hash_machine(access, process.boot):
+        return bool(process.boot)
+    else:
+        same = start.namespace == hash_machine(access, process.namespace)
+    return same and not patience.is_running(Process(process.host, process.boot, start.process, start.process_started))
