@@ -84,8 +84,8 @@ def run_snapshots(call: Call) -> int:
             )
             if wanted <= one.tags and call.arguments.name in {None, one.name}
         ]
-    for one in found:
-        call.output.event("snapshot", **snapshot_document(one))
+    if call.output.style.json:
+        call.output.events("snapshot", [snapshot_document(one) for one in found])
     call.output.report("snapshots", {"count": len(found)}, _table(found) if found else ["no snapshots"])
     return exit_codes.DONE
 

@@ -178,32 +178,36 @@ class LocalStorage:
 
     def _walk(self, folder: str, prefix: str) -> Iterator[StoredObject]:
         folders = [folder]
-        while folders:
-            folder = folders.pop()
-            for path, info in self._scan(folder):
-                if stat.S_ISDIR(info.st_mode):
-                    folders.append(path)
-                    continue
-                name = flat_name(path)
-                if name is not None and name.startswith(prefix) and stat.S_ISREG(info.st_mode):
-                    yield _stored(name, info)
+        with self._explaining(f"listing {folder or 'the directory'}"):
+            while folders:
+                for path, info in self._scan(folders.pop()):
+                    if stat.S_ISDIR(info.st_mode):
+                        folders.append(path)
+                        continue
+                    name = flat_name(path)
+                    if name is not None and name.startswith(prefix) and stat.S_ISREG(info.st_mode):
+                        yield _stored(name, info)
+        self._check_root()  # a directory that was removed under us reads as empty
 
     def _scan(self, folder: str) -> list[tuple[str, os.stat_result]]:
         """What a directory holds that could be ours; one that is not there holds nothing."""
         found = []
-        with self._explaining(f"listing {folder or 'the directory'}"):
-            try:
-                descriptor = os.open(folder or ".", _DIRECTORY, dir_fd=self._root)
-            except _MISSING:
-                self._check_absent(f"{folder}/")
-                return []
-            with _closing(descriptor), os.scandir(descriptor) as entries:
+        try:
+            descriptor = os.open(folder or ".", _DIRECTORY, dir_fd=self._root)
+        except _MISSING:
+            self._check_absent(f"{folder}/")
+            return []
+        try:
+            with os.scandir(descriptor) as entries:
                 for entry in entries:
-                    path = f"{folder}/{entry.name}".lstrip("/")
                     if is_name(entry.name):
-                        with suppress(FileNotFoundError):  # deleted since the directory was read
-                            found.append((path, _followed(entry, os.path.join(self._path, path))))
-        self._check_root()  # a directory that was removed under us reads as empty
+                        path = f"{folder}/{entry.name}" if folder else entry.name
+                        try:
+                            found.append((path, _followed(entry, self._path, path)))
+                        except FileNotFoundError:  # deleted since the directory was read
+                            continue
+        finally:
+            os.close(descriptor)
         return found
 
     def _check_root(self) -> None:
@@ -284,7 +288,7 @@ def _make_name(source: str, last: str, directory: int) -> bool:
     return True
 
 
-def _followed(entry: os.DirEntry[str], path: str) -> os.stat_result:
+def _followed(entry: os.DirEntry[str], root: str, path: str) -> os.stat_result:
     """Directories may be links (to a larger disk), objects may not. Raises: StorageUnavailable for a link to nothing."""
     info = entry.stat(follow_symlinks=False)
     if not stat.S_ISLNK(info.st_mode):
@@ -292,7 +296,7 @@ def _followed(entry: os.DirEntry[str], path: str) -> os.stat_result:
     try:
         followed = entry.stat()
     except _MISSING as error:
-        raise dangling(path) from error
+        raise dangling(os.path.join(root, path)) from error
     return followed if stat.S_ISDIR(followed.st_mode) else info
 
 
