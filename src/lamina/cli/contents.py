@@ -53,6 +53,7 @@ def add_to(verbs: Verbs) -> None:
 
 def run_cat(call: Call) -> int:
     from lamina.engine.browse import find_files, write_contents
+    from lamina.engine.restoring.salvage import hinting_at_salvage
 
     wanted = [parse_snapshot_path(text) for text in call.arguments.files]
     for one, text in zip(wanted, call.arguments.files, strict=True):
@@ -67,7 +68,7 @@ def run_cat(call: Call) -> int:
         ]
         call.output.event("start", verb="cat")
         operation.progress.start("cat", sum(file.entry.size for file in files))
-        with _opened(STDOUT) as target:
+        with hinting_at_salvage(), _opened(STDOUT) as target:
             unread += write_contents(repository, files, target, operation)
     for path in unread:
         call.output.warning(f"{path}: it, or some of it, could not be read when the snapshot was made")
@@ -79,6 +80,7 @@ def run_cat(call: Call) -> int:
 def run_dump(call: Call) -> int:
     from lamina.cli.browse_documents import dump_document
     from lamina.engine.archive import ArchiveFormat, dump, plan_dump
+    from lamina.engine.restoring.salvage import hinting_at_salvage
 
     arguments, output = call.arguments, call.output
     wanted = parse_snapshot_path(arguments.snapshot)
@@ -91,7 +93,7 @@ def run_dump(call: Call) -> int:
         snapshot = find_snapshot(call, repository, wanted.snapshot)
         plan = plan_dump(repository, snapshot, wanted.path, ArchiveFormat(arguments.format))
         output.event("start", verb="dump", snapshot=snapshot.id.hex(), size=plan.top.size or snapshot.size)
-        with _opened(arguments.target) as target:
+        with hinting_at_salvage(), _opened(arguments.target) as target:
             report = dump(repository, plan, target, operation, output.warning)
     document = dump_document(report, snapshot, plan.path, plan.format.value)
     output.report("dump", document, [] if output.style.quiet else [_line(report)])

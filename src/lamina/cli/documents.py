@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina.engine.backup import BackupReport, Coverage, Difference
+    from lamina.engine.outcome import Missing
     from lamina.engine.restore import RestorePlan, RestoreReport
     from lamina.engine.restoring.plan import TreePlan
     from lamina.engine.restoring.report import TreeReport
@@ -27,6 +28,13 @@ def time_text(moment: datetime | None) -> str | None:
 
 def differences(items: Iterable[Difference]) -> list[Document]:
     return [{"path": one.path, "offset": one.offset, "length": one.length, "reason": one.reason} for one in items]
+
+
+def _missing(items: Iterable[Missing]) -> list[Document]:
+    return [
+        {"path": one.path, "offset": one.offset, "length": one.length, "object": one.object, "reason": one.reason}
+        for one in items
+    ]
 
 
 def _coverage(coverage: Coverage) -> Document:
@@ -77,6 +85,7 @@ def restore_document(plan: RestorePlan, report: RestoreReport | None) -> Documen
             "duration_s": round(report.duration.total_seconds(), 3),
             "verified": report.verified,
             "unread": differences(report.unread),
+            "missing": _missing(report.missing),
         }
     return document
 
@@ -109,6 +118,7 @@ def tree_restore_document(plan: TreePlan, report: TreeReport, target: str, *, dr
             }
             for finding, found in report.findings.items()
         ],
+        "missing": _missing(report.missing),
         "not_applied": [
             {"what": kind, "count": one.count, "only_root": one.privileged, "examples": list(one.examples)}
             for kind, one in report.not_applied.items()

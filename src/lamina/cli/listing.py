@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
-from lamina.cli.text import format_time
+from lamina.cli.text import format_time, table
+from lamina.engine.outcome import Missing
 from lamina.model.entries import Entry, EntryState, EntryType
 from lamina.model.moments import from_ns
 from lamina.model.quantities import format_size
@@ -95,3 +96,9 @@ class EntryLines:
 
 def _names(known: Mapping[int, str]) -> Callable[[int], str]:
     return lru_cache(maxsize=1024)(lambda number: shown_name(known.get(number, "")) or str(number))
+
+
+def missing_lines(missing: Sequence[Missing]) -> list[str]:
+    """The map of what could not be restored."""
+    rows = [[shown_name(one.path), str(one.offset), str(one.length), one.object] for one in missing]
+    return table(["MISSING", "OFFSET", "LENGTH", "NEEDS"], rows, right=["OFFSET", "LENGTH"]) if rows else []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lamina import wiring
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs, typed
+from lamina.cli.listing import missing_lines
 from lamina.cli.selecting import SELECTOR_HELP, find_snapshot
 from lamina.cli.text import table
 from lamina.errors import UsageError
@@ -60,6 +61,10 @@ def add_to(verbs: Verbs) -> None:
     add("--resume", action="store_true", help="continue one image (trees always are; to a device: with --force)")
     add("--verify", action="store_true", help="read everything back afterwards and compare")
     add(
+        "--salvage", action="store_true",
+        help="of what is damaged, restore what is left: zeros stand for what is lost, and it is listed (exit code 3)",
+    )  # fmt: skip
+    add(
         "--limit-download", metavar="RATE", type=typed(parse_rate), help="fetch at most RATE bytes a second, like 10MiB"
     )
     add("-n", "--dry-run", action="store_true", help="say what would go where, and write nothing")
@@ -68,6 +73,7 @@ def add_to(verbs: Verbs) -> None:
 def run_restore(call: Call) -> int:
     from lamina.cli.restore_trees import restore_tree_of
     from lamina.engine.restoring.plan import find_single
+    from lamina.engine.restoring.salvage import hinting_at_salvage
     from lamina.model.snapshots import Trust
 
     arguments = call.arguments
@@ -80,8 +86,10 @@ def run_restore(call: Call) -> int:
     with call.repository() as (repository, operation):
         snapshot = find_snapshot(call, repository, wanted.snapshot)
         if snapshot.trust is Trust.DISTRUSTED:
-            call.output.warning(f"snapshot {snapshot.short_id} is distrusted: it was found to differ from its source")
-        single = None if is_directory else find_single(repository.reader(), snapshot, paths)
+            why = "something that it needs was found damaged" if snapshot.damaged else "it differed from its source"
+            call.output.warning(f"snapshot {snapshot.short_id} is distrusted: {why}")
+        with hinting_at_salvage():
+            single = None if is_directory else find_single(repository.reader(), snapshot, paths)
         if single is None and target != STDOUT:
             return restore_tree_of(call, (repository, operation), snapshot, paths)
         if len(paths) > 1:
@@ -112,13 +120,14 @@ def _restore_one(call: Call, repository: Repository, plan: RestorePlan, operatio
         return exit_codes.DONE
     force = arguments.force or arguments.overwrite in {"if-changed", "always"}
     opener = target_opener(arguments.target, force=force, resume=arguments.resume)
-    report = restore(repository, plan, opener, verify=arguments.verify, operation=operation)
+    report = restore(repository, plan, opener, verify=arguments.verify, operation=operation, salvage=arguments.salvage)
     for one in report.unread:
         output.warning(
             f"{one.path}: {one.length} bytes at {one.offset} could not be read when the snapshot was made ({one.reason})"
         )
-    output.report("restore", restore_document(plan, report), [] if output.style.quiet else _lines(plan, report))
-    return exit_codes.PARTIAL if report.unread else exit_codes.DONE
+    lines = [*missing_lines(report.missing), *([] if output.style.quiet else _lines(plan, report))]
+    output.report("restore", restore_document(plan, report), lines)
+    return exit_codes.PARTIAL if report.unread or report.missing else exit_codes.DONE
 
 
 def _check(verify: bool, target: str, *, dry_run: bool) -> None:

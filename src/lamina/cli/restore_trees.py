@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from lamina import wiring
 from lamina.cli import exit_codes
 from lamina.cli.documents import tree_restore_document
+from lamina.cli.listing import missing_lines
 from lamina.engine.restoring.plan import Action, Overwrite, RestoreOptions, TreePlan, plan_tree
 from lamina.engine.restoring.report import Finding, Findings, TreeReport
+from lamina.engine.restoring.salvage import hinting_at_salvage
 from lamina.engine.restoring.tree import restore_tree
 from lamina.errors import TargetExists
 from lamina.model.quantities import format_duration, format_size
@@ -30,6 +32,7 @@ _SAID = {
     Finding.FLAWED: "are not as they were: they could not be read when the snapshot was made",
     Finding.CHANGED: "may be of several moments: they changed while the snapshot was made",
     Finding.KEPT_MOUNT: "were not deleted",
+    Finding.SALVAGED: "are not whole any more; they are dated 1970, so that nothing takes them for whole",
     Finding.DIFFERENT: "are not what was written when they are read back: the disk or the memory is faulty",
 }
 
@@ -44,7 +47,8 @@ def restore_tree_of(call: Call, world: tuple[Repository, Operation], snapshot: S
             hint="name a directory, or one file of the snapshot (SNAPSHOT:PATH)",
         )
     options = _options(call)
-    plan = plan_tree(repository.reader(), snapshot, paths)
+    with hinting_at_salvage():
+        plan = plan_tree(repository.reader(), snapshot, paths)
     output.event("start", verb="restore", snapshot=snapshot.id.hex(), size=plan.size)
     owners = Owners({}, {}) if arguments.numeric_ids else Owners(snapshot.users, snapshot.groups)
     target = DirectoryTarget(arguments.target, owners, dry_run=arguments.dry_run, kept=wiring.own_paths(call.settings))
@@ -52,8 +56,11 @@ def restore_tree_of(call: Call, world: tuple[Repository, Operation], snapshot: S
         report = restore_tree(repository, plan, target, options, operation)
     finally:
         target.close()
-    lines = [] if output.style.quiet else _lines(plan, report, options)
+    lines = missing_lines(report.missing) if options.salvage else []
+    lines += [] if output.style.quiet else _lines(plan, report, options)
     _warn(call, report)
+    if report.damaged and not options.salvage:
+        output.warning("what was damaged was left out; --salvage restores what is left of it")
     output.report("restore", tree_restore_document(plan, report, arguments.target, dry_run=options.dry_run), lines)
     if report.count_of(Finding.DIFFERENT):
         return exit_codes.FAILED
@@ -74,7 +81,14 @@ def _options(call: Call) -> RestoreOptions:
         else:
             output.detail(f"{action.value:<10}  {shown}")
 
-    return RestoreOptions(overwrite, arguments.delete, arguments.verify, arguments.dry_run, tell if listens else None)
+    return RestoreOptions(
+        overwrite,
+        arguments.delete,
+        arguments.verify,
+        arguments.dry_run,
+        tell if listens else None,
+        salvage=arguments.salvage,
+    )
 
 
 def _lines(plan: TreePlan, report: TreeReport, options: RestoreOptions) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from lamina import wiring
 from lamina.cli import exit_codes
 from lamina.cli.documents import Document, differences
+from lamina.cli.selecting import find_snapshot
 from lamina.errors import UsageError
 from lamina.model.paths import check_distinct, stored_path
 from lamina.model.quantities import format_duration, format_size
@@ -37,7 +38,7 @@ def run_verify_source(call: Call) -> int:
     with ExitStack() as stack:
         inputs = _opened(sources, stack)
         with call.repository() as (repository, operation):
-            snapshot = repository.find_snapshot(selector)
+            snapshot = find_snapshot(call, repository, selector)
             call.output.event("start", verb="verify", snapshot=snapshot.id.hex())
             report = verify_source(repository, snapshot, inputs, operation, mark=not call.arguments.no_mark)
     call.output.report("verify", _document(report), _lines(report, quiet=call.output.style.quiet))

@@ -11,16 +11,18 @@ from datetime import timedelta
 from itertools import islice
 from typing import TypeVar
 
-from lamina.engine.outcome import Difference
+from lamina.engine.outcome import Difference, Missing
 from lamina.engine.permits import check_contents
+from lamina.engine.restoring.salvage import HINT, Losses, merged
 from lamina.engine.saving.images import ZEROS
 from lamina.engine.threads import each, overlapping
-from lamina.errors import LaminaError, TargetUnwritable, UsageError
+from lamina.errors import Damaged, LaminaError, TargetUnwritable, UsageError
 from lamina.model.entries import Content
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot
 from lamina.repository.contents import ContentPart, cut_part, iter_parts
+from lamina.repository.remains import iter_remaining_parts
 from lamina.repository.repository import Repository
 from lamina.repository.trees import get_entry, walk_tree
 from lamina.targets.target import ImageTarget, StreamTarget
@@ -58,6 +60,7 @@ class RestoreReport:
     duration: timedelta
     verified: bool  # read back and compared
     unread: tuple[Difference, ...] = ()  # ranges the backup could not read; old content or zeros stand there
+    missing: tuple[Missing, ...] = ()  # ranges that are lost; zeros stand there
 
 
 OpenTarget = Callable[[RestoreItem], ImageTarget | StreamTarget]
@@ -85,14 +88,23 @@ def plan_restore(repository: Repository, snapshot: Snapshot, path: str | None, t
 
 
 def restore(
-    repository: Repository, plan: RestorePlan, open_target: OpenTarget, *, verify: bool, operation: Operation
+    repository: Repository,
+    plan: RestorePlan,
+    open_target: OpenTarget,
+    *,
+    verify: bool,
+    operation: Operation,
+    salvage: bool = False,
 ) -> RestoreReport:
-    """Carry *plan* out. Raises: Damaged, NotPermitted, TargetError, StorageError, Stopped; it can be resumed."""
+    """Carry *plan* out; with *salvage*, zeros take the place of what is lost.
+
+    Raises: Damaged, NotPermitted, TargetError, StorageError, Stopped; it can be resumed.
+    """
     check_contents(repository)
     begun = operation.clock.monotonic()
     item = plan.item
     operation.progress.start("restore", item.size)
-    run = _Run(repository, operation, partial=plan.snapshot.partial)
+    run = _Run(repository, operation, partial=plan.snapshot.partial, salvage=salvage)
     target = open_target(item)
     try:
         if isinstance(target, ImageTarget):
@@ -104,18 +116,24 @@ def restore(
             run.pour(item, target)
     except LaminaError as error:
         error.say_too(f"{target.name} is incomplete and must not be used as it is")
+        if isinstance(error, Damaged):
+            error.hint = HINT
         raise
     finally:
         target.close()
     duration = timedelta(seconds=operation.clock.monotonic() - begun)
-    return RestoreReport(item.size, run.written, run.kept, duration, verify, tuple(run.unread))
+    return RestoreReport(
+        item.size, run.written, run.kept, duration, verify, tuple(run.unread), merged(run.missing.values())
+    )
 
 
 class _Run:
     """One restore under way."""
 
-    def __init__(self, repository: Repository, operation: Operation, *, partial: bool) -> None:
+    def __init__(self, repository: Repository, operation: Operation, *, partial: bool, salvage: bool) -> None:
         self._partial = partial
+        self._losses = Losses(repository.index) if salvage else None
+        self.missing: dict[int, Missing] = {}  # by offset
         self._reader = repository.reader()
         self._namer = repository.access.namer()
         self._operation = operation
@@ -128,7 +146,7 @@ class _Run:
         """Write an image range by range, from several threads; what is right already stays."""
 
         def write(batch: Sequence[ContentPart]) -> None:
-            self._fill_batch(target, batch)
+            self._fill_batch(item, target, batch)
 
         self._note_unread(item)
         for _ in self._parallel(self._batches(item), write):
@@ -138,14 +156,13 @@ class _Run:
         """Write a stream front to back; fetching runs ahead."""
 
         def fetch(batch: Sequence[ContentPart]) -> tuple[Sequence[ContentPart], dict[ChunkId, bytes]]:
-            return batch, self._reader.get_many(_ids(batch))
+            return batch, self._fetch(_ids(batch))
 
         self._note_unread(item)
         for batch, chunks in self._parallel(self._batches(item), fetch):
             for part in batch:
-                target.write(
-                    memoryview(ZEROS)[: part.length] if part.chunk is None else cut_part(part, chunks[part.chunk])
-                )
+                data = self._cut(item, part, chunks) if part.chunk is not None else None
+                target.write(memoryview(ZEROS)[: part.length] if data is None else data)
                 self.written += part.length
                 self._operation.progress.advance(read=part.length)
 
@@ -154,6 +171,7 @@ class _Run:
         self._operation.progress.start(f"verify {item.target}", item.size)
 
         def compare(batch: Sequence[ContentPart]) -> None:
+            batch = [part for part in batch if part.offset not in self.missing]
             chunks = self._reader.get_many([part.chunk for part in batch if part.chunk is not None and not part.whole])
             for part in batch:
                 if not self._is_right(target, part, chunks):
@@ -175,7 +193,9 @@ class _Run:
     def _batches(self, item: RestoreItem) -> Iterator[list[ContentPart]]:
         batch: list[ContentPart] = []
         size = 0
-        for part in iter_parts(self._reader, item.content):
+        for part in self._parts(item):
+            if part.lost and self._losses is not None:
+                self.missing[part.offset] = self._losses.missing(item.path, part)
             if batch and size + part.length > BATCH_BYTES:
                 yield batch
                 batch, size = [], 0
@@ -184,18 +204,42 @@ class _Run:
         if batch:
             yield batch
 
-    def _fill_batch(self, target: ImageTarget, batch: Sequence[ContentPart]) -> None:
+    def _parts(self, item: RestoreItem) -> Iterator[ContentPart]:
+        parts = iter_parts if self._losses is None else iter_remaining_parts
+        return parts(self._reader, item.content)
+
+    def _fetch(self, chunks: Sequence[ChunkId]) -> dict[ChunkId, bytes]:
+        """All of *chunks*; or those that are not lost."""
+        get = self._reader.get_many
+        return get(chunks) if self._losses is None else self._losses.fetch(get, chunks)
+
+    def _cut(self, item: RestoreItem, part: ContentPart, chunks: Mapping[ChunkId, bytes]) -> memoryview | None:
+        """The bytes of a part that has a chunk; None if they are lost. Raises: Damaged unless losses are taken."""
+        if self._losses is None:
+            return _bytes(part, chunks)
+        try:
+            return _bytes(part, chunks)
+        except KeyError:
+            pass
+        except Damaged as error:
+            self._losses.give_up(part.chunk, error)
+        with self._lock:
+            self.missing[part.offset] = self._losses.missing(item.path, part)
+        return None
+
+    def _fill_batch(self, item: RestoreItem, target: ImageTarget, batch: Sequence[ContentPart]) -> None:
         self._operation.check_stop()
         # parts of chunks have no name to be compared by: they are fetched in any case
-        chunks = self._reader.get_many([part.chunk for part in batch if part.chunk is not None and not part.whole])
+        chunks = self._fetch([part.chunk for part in batch if part.chunk is not None and not part.whole])
         wrong = [part for part in batch if not self._is_right(target, part, chunks, writing=True)]
-        chunks |= self._reader.get_many([part.chunk for part in wrong if part.chunk is not None and part.whole])
+        chunks |= self._fetch([part.chunk for part in wrong if part.chunk is not None and part.whole])
         written = 0
         for part in wrong:
-            if part.chunk is None:
+            data = self._cut(item, part, chunks) if part.chunk is not None else None
+            if data is None:
                 target.write_zeros(part.offset, part.length)
             else:
-                target.write(part.offset, cut_part(part, chunks[part.chunk]))
+                target.write(part.offset, data)
             written += part.length
         everything = sum(part.length for part in batch)
         self._operation.progress.advance(read=written, skipped=everything - written)
@@ -214,13 +258,15 @@ class _Run:
             return False
         if part.chunk is None:
             return ZEROS.startswith(view)
-        return self._namer.data_id(view) == part.chunk if part.whole else view == cut_part(part, chunks[part.chunk])
+        if part.whole:
+            return self._namer.data_id(view) == part.chunk
+        return part.chunk in chunks and view == cut_part(part, chunks[part.chunk])
 
     def _note_unread(self, item: RestoreItem) -> None:
         """Remember what the backup could not read, before anything is written."""
         if not self._partial:
             return
-        for part in iter_parts(self._reader, item.content):
+        for part in self._parts(item):
             if part.unread:
                 reason = "the content of an earlier snapshot stands there" if part.chunk else "zeros stand there"
                 self.unread.append(Difference(item.path, part.offset, part.length, reason))
@@ -230,6 +276,11 @@ class _Run:
         if buffer is None or len(buffer) < size:
             buffer = self._local.buffer = bytearray(size)
         return buffer
+
+
+def _bytes(part: ContentPart, chunks: Mapping[ChunkId, bytes]) -> memoryview:
+    assert part.chunk is not None  # noqa: S101 - the caller looked
+    return cut_part(part, chunks[part.chunk])
 
 
 def _ids(batch: Sequence[ContentPart]) -> list[ChunkId]:

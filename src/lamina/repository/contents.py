@@ -22,6 +22,7 @@ class ContentPart(NamedTuple):
     start: int  # in the chunk
     whole: bool  # the range is all of the chunk: its length can be checked
     unread: bool = False  # it could not be read when it was saved; old content or zeros stand there
+    lost: str = ""  # the node that says what is there cannot be read, and why; there is no chunk then
 
 
 def iter_parts(reader: ChunkReader, content: Content) -> Iterator[ContentPart]:

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import NamedTuple
 
-from lamina.engine.restoring.files import BATCH_FOLDERS, FileWriter
+from lamina.engine.restoring.files import FileWriter
+from lamina.engine.restoring.jobs import BATCH_FOLDERS
 from lamina.engine.restoring.plan import Enter, Leave, TreePlan, TreeWalk
 from lamina.engine.restoring.report import Finding, TreeReport
 from lamina.engine.threads import each, overlapping
@@ -30,7 +31,7 @@ def check_tree(
     Raises: StorageError, Stopped.
     """
     operation.progress.start("verify", plan.size)
-    check = _Check(TreeWalk(repository.reader(), plan), target)
+    check = _Check(TreeWalk(repository.reader(), plan), target, frozenset(one.path for one in report.missing))
     writer = FileWriter(repository, target, operation)
 
     def compare(batch: Sequence[_File]) -> Sequence[tuple[_File, str]]:
@@ -58,7 +59,9 @@ class _File(NamedTuple):
 class _Check:
     """The walk of one comparison."""
 
-    def __init__(self, walk: TreeWalk, target: DirectoryTarget) -> None:
+    def __init__(self, walk: TreeWalk, target: DirectoryTarget, missing: frozenset[str]) -> None:
+        """*missing*: paths of what is known not to be whole."""
+        self._missing = missing
         self._walk = walk
         self._target = target
 
@@ -97,6 +100,8 @@ class _Check:
 
     def _looks_restored(self, folder: TargetFolder, entry: Entry) -> bool:
         if entry.type is not EntryType.FILE or entry.state is EntryState.UNREAD:
+            return False
+        if self._missing and Spot(folder, entry.name).path.decode("utf-8", "surrogateescape") in self._missing:
             return False
         try:
             status = self._target.status(folder, entry.name)

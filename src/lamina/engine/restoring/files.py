@@ -7,137 +7,32 @@ import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import NamedTuple
 
 from lamina.engine.restoring.chunk_cache import ChunkCache
-from lamina.engine.restoring.folders import OpenDirectory
-from lamina.errors import Damaged, LaminaError
-from lamina.model.entries import Content, Entry, FixedContent, SlicedContent
+from lamina.engine.restoring.jobs import BATCH_BYTES, Batch, FileJob, Piece, small_piece
+from lamina.engine.restoring.salvage import Losses
+from lamina.errors import Damaged
+from lamina.model.entries import Content, Entry, FixedContent, Metadata, SlicedContent
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
 from lamina.repository.contents import ContentPart, cut_part, iter_parts
+from lamina.repository.remains import iter_remaining_parts
 from lamina.repository.repository import Repository
 from lamina.targets.directory import HOPELESS, DirectoryTarget
 from lamina.targets.faults import target_fault
-from lamina.targets.folders import Spot, TargetFolder
+from lamina.targets.folders import TargetFolder
 from lamina.targets.new_files import NewFile
-
-BATCH_BYTES = 8 << 20  # of contents that are fetched and written at a time
-BATCH_FILES = 1024
-BATCH_FOLDERS = 48  # each keeps a directory open; several batches are under way
-BATCH_SHARED = 8  # chunks that hold several files: as long as a chunk may be, although little of it may be needed
-
-
-class FileJob:
-    """One file that is to be written."""
-
-    __slots__ = ("directory", "entry", "failure", "file", "identity", "replace", "seed", "unread")
-
-    def __init__(self, entry: Entry, directory: OpenDirectory, *, replace: bool) -> None:
-        self.entry = entry
-        self.directory = directory
-        self.replace = replace
-        self.file: NewFile | None = None  # while it is open, if it is large
-        self.seed = -1  # a descriptor of what is there already, if some of it may be right
-        self.failure: OSError | LaminaError | None = None
-        self.identity = (0, 0)  # device and inode, of what has several names
-        self.unread = 0  # bytes that could not be read when the snapshot was made
-
-    @property
-    def folder(self) -> TargetFolder:
-        return self.directory.folder
-
-    @property
-    def spot(self) -> Spot:
-        return Spot(self.folder, self.entry.name)
-
-
-@dataclass(slots=True)
-class FirstJob:
-    """The first name of an object with several."""
-
-    folder: TargetFolder
-    name: bytes
-    left: int  # names that are still to come
-    identity: tuple[int, int] = (0, 0)  # device and inode, once it is there
-    job: FileJob | None = None  # that makes it
-
-    @property
-    def spot(self) -> Spot:
-        return Spot(self.folder, self.name)
-
-
-class LinkJob(NamedTuple):
-    """One more name of an object that is restored before."""
-
-    entry: Entry
-    directory: OpenDirectory
-    first: FirstJob
-    replace: bool
-
-
-class Piece(NamedTuple):
-    """Some of one file's content."""
-
-    job: FileJob
-    parts: Sequence[ContentPart]  # with a chunk each: zeros need no writing
-    is_first: bool
-    is_last: bool
-
-
-@dataclass(slots=True)
-class Batch:
-    """What one thread fetches and writes at a time."""
-
-    pieces: list[Piece] = field(default_factory=list)
-    whole: dict[ChunkId, None] = field(default_factory=dict)  # chunks that belong to one file
-    shared: dict[ChunkId, None] = field(default_factory=dict)  # chunks that others may need too
-    size: int = 0  # bytes of their contents
-    written: int = 0  # bytes that had to be written
-    kept: int = 0  # bytes that were there already
-    links: list[LinkJob] = field(default_factory=list)  # to be made once all before are written
-    folders: set[int] = field(default_factory=set)
-
-    def add(self, piece: Piece) -> None:
-        self.pieces.append(piece)
-        for part in piece.parts:
-            if part.chunk is not None:
-                (self.whole if part.whole else self.shared)[part.chunk] = None
-                self.size += part.length
-        self.folders.add(id(piece.job.folder))
-
-    def has_room(self, piece: Piece) -> bool:
-        """Whether it belongs in here; what needs no chunk more always has room, up to some number."""
-        if not self.pieces:
-            return True
-        if len(self.pieces) >= BATCH_FILES or len(self.folders) >= BATCH_FOLDERS:
-            return False
-        more = [part for part in piece.parts if part.chunk not in self.shared and part.chunk not in self.whole]
-        if not more:
-            return True
-        size = self.size + sum(part.length for part in more)
-        return size <= BATCH_BYTES and len(self.shared) + sum(not part.whole for part in more) <= BATCH_SHARED
-
-
-def small_piece(job: FileJob) -> Piece | None:
-    """All there is to write of a small file, made in the shortest way, as most files are small; None for other files."""
-    content = job.entry.content
-    if not isinstance(content, SlicedContent):
-        return None
-    parts = []
-    offset = 0
-    for chunk, start, length in content.slices:
-        parts.append(ContentPart(offset, length, chunk, start, whole=False))
-        offset += length
-    return Piece(job, parts, is_first=True, is_last=True)
 
 
 class FileWriter:
     """Writes the files of one restore."""
 
-    def __init__(self, repository: Repository, target: DirectoryTarget, operation: Operation) -> None:
+    def __init__(
+        self, repository: Repository, target: DirectoryTarget, operation: Operation, *, salvage: bool = False
+    ) -> None:
+        """*salvage*: restore what is left of files that are not whole any more."""
+        self._losses = Losses(repository.index) if salvage else None
         self._reader = repository.reader()
         self._namer = repository.access.namer()
         self._cache = ChunkCache(self._reader)
@@ -175,13 +70,21 @@ class FileWriter:
 
     def _data_parts(self, job: FileJob, content: Content) -> Iterator[ContentPart]:
         """Those that need writing: a new file is zeros."""
-        for part in iter_parts(self._reader, content):
+        for part in iter_parts(self._reader, content) if self._losses is None else self._remaining(job, content):
             if part.unread:
                 job.unread += part.length
             if part.chunk is not None:
                 yield part
             else:
                 self._operation.progress.advance(skipped=part.length)
+
+    def _remaining(self, job: FileJob, content: Content) -> Iterator[ContentPart]:
+        """All parts; of those that are lost the job is told."""
+        assert self._losses is not None  # noqa: S101 - else nothing is taken for lost
+        for part in iter_remaining_parts(self._reader, content):
+            if part.lost:
+                job.lost.append(self._losses.missing("", part))
+            yield part
 
     def begin(self, job: FileJob) -> None:
         """Open a large file, in the thread that makes the pieces."""
@@ -261,8 +164,10 @@ class FileWriter:
         if job.file is None:
             return
         try:
+            if job.failure is None and job.lost and not job.has_content:
+                job.failure = _nothing_left(job)
             if job.failure is None:
-                job.identity = job.file.publish(job.entry.metadata)
+                job.identity = job.file.publish(_metadata(job))
         except OSError as error:
             self._fail(job, error)
         finally:
@@ -283,18 +188,45 @@ class FileWriter:
         """Raises: OSError, Damaged, StorageError."""
         job = piece.job
         if not all(part.chunk in chunks for part in parts):
-            chunks = self._reader.get_many([part.chunk for part in parts if part.chunk is not None])
+            chunks = self._fetch([part.chunk for part in parts if part.chunk is not None])
+        job.has_content |= len(parts) < len(piece.parts)  # some of it is there already
+        if self._losses is not None:
+            parts = self._left_of(job, parts, chunks, self._losses)
+        job.has_content |= bool(parts)
         if job.file is not None:
             return _write_parts(job.file, job.entry, parts, chunks)
+        if job.lost and not parts:
+            raise _nothing_left(job)
         file = self._target.small_file(job.folder, job.entry, replace=job.replace)
         try:
-            if isinstance(job.entry.content, FixedContent):
-                file.set_size(job.entry.content.size)
+            if isinstance(job.entry.content, FixedContent) or job.lost:
+                file.set_size(job.entry.size)
             written = _write_parts(file, job.entry, parts, chunks)
-            job.identity = file.publish(job.entry.metadata)
+            job.identity = file.publish(_metadata(job))
         finally:
             file.close()
         return written
+
+    def _fetch(self, chunks: Sequence[ChunkId]) -> dict[ChunkId, bytes]:
+        """All of *chunks*; or those that are not lost. Raises: Damaged unless losses are taken."""
+        get = self._reader.get_many
+        return get(chunks) if self._losses is None else self._losses.fetch(get, chunks)
+
+    def _left_of(
+        self, job: FileJob, parts: Sequence[ContentPart], chunks: Mapping[ChunkId, bytes], losses: Losses
+    ) -> list[ContentPart]:
+        """The parts that there are bytes for; of the others the job is told."""
+        left = []
+        for part in parts:
+            try:
+                if part.chunk is not None and part.chunk in chunks:
+                    cut_part(part, chunks[part.chunk])
+                    left.append(part)
+                    continue
+            except Damaged as error:
+                losses.give_up(part.chunk, error)
+            job.lost.append(losses.missing("", part))
+        return left
 
     def _missing(self, piece: Piece, batch: Batch) -> Sequence[ContentPart]:
         """The parts that are not there already; those that are in the file to be replaced are copied."""
@@ -342,6 +274,15 @@ class FileWriter:
         if error.errno in HOPELESS:
             raise target_fault(self._target.name, error, resumable=False) from error
         job.failure = error
+
+
+def _nothing_left(job: FileJob) -> Damaged:
+    return Damaged(f"nothing of its content is left: {job.lost[0].reason}")
+
+
+def _metadata(job: FileJob) -> Metadata:
+    """What a file gets; one with holes looks as if it was last modified in 1970, so that nobody takes it for whole."""
+    return job.entry.metadata._replace(mtime_ns=0) if job.lost else job.entry.metadata
 
 
 def _is_hole(fd: int, part: ContentPart) -> bool:

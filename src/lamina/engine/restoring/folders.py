@@ -122,7 +122,7 @@ class Directories:
         """Not all of the directory that the walk is in is known."""
         directory = self._stack[-1]
         directory.names = None  # nobody knows what is too much
-        self._record.report.find(Finding.FAILED, Spot(directory.folder), f"what is in it cannot be read: {step.error}")
+        self._record.break_off(Spot(directory.folder), step.error)
 
     def leave(self) -> None:
         """Leave a directory. Raises: OSError; it is left all the same."""

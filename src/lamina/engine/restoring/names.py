@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from lamina.engine.restoring.files import FileJob, FileWriter, FirstJob, LinkJob
+from lamina.engine.restoring.files import FileWriter
 from lamina.engine.restoring.folders import Directories, OpenDirectory
+from lamina.engine.restoring.jobs import FileJob, FirstJob, LinkJob
 from lamina.engine.restoring.report import Record
 from lamina.model.entries import Entry, EntryType, Metadata
 from lamina.model.operation import Operation
@@ -91,9 +92,10 @@ class Names:
                 job = FileJob(entry, directory, replace=link.replace)
                 self._record.report.written += self._writer.write_now(job)
                 if job.failure is not None:
-                    self._record.fail(job.spot, job.failure)
+                    self._record.fail(job.spot, job.failure, size=entry.size)
                     return
                 self._record.report.files += 1
+                self._record.lose(job.spot, job.lost)
                 first.job = job
             first.folder, first.name = directory.folder, entry.name
         except OSError as error:

@@ -14,6 +14,7 @@ from lamina.model.entries import Entry, EntryType
 from lamina.model.ids import ChunkId
 from lamina.model.snapshots import Snapshot
 from lamina.repository.chunks import ChunkReader
+from lamina.repository.remains import iter_remaining_entries
 from lamina.repository.trees import get_entry, read_directory
 from lamina.sources.wildcards import translate_name
 
@@ -57,6 +58,7 @@ class RestoreOptions:
     verify: bool = False  # read back and compare
     dry_run: bool = False
     tell: Tell | None = None  # of everything that is not right already
+    salvage: bool = False  # what is left of files and directories that are not whole any more, too
 
     def __post_init__(self) -> None:
         if self.delete and not self.overwrite.replaces:
@@ -78,7 +80,7 @@ class Leave(NamedTuple):
 
 
 class Broken(NamedTuple):
-    """The rest of the directory that the walk is in cannot be read."""
+    """The rest of the directory that the walk is in cannot be read; or if what is left is wanted, some of it."""
 
     error: Damaged
 
@@ -217,15 +219,18 @@ def _escape(path: str) -> str:
 class TreeWalk:
     """The steps of one walk through what a plan selects; nothing of it is kept."""
 
-    def __init__(self, reader: ChunkReader, plan: TreePlan) -> None:
+    def __init__(self, reader: ChunkReader, plan: TreePlan, *, salvage: bool = False) -> None:
+        """*salvage*: go on behind what is lost of a directory."""
         assert plan.top.child is not None  # noqa: S101 - it is a directory
+        self._salvage = salvage
         self.found = 0  # entries
         self.is_selective = plan.patterns is not None
         self._reader = reader
         self._patterns = plan.patterns
         self._entering = 0
         places = None if plan.patterns is None else plan.patterns.start()
-        self._todo = [_Level(plan.top, read_directory(reader, plan.top.child), places, entered=True)]
+        self._todo = [self._level(plan.top, plan.top.child, places)]
+        self._todo[0].entered = True
 
     def __iter__(self) -> Iterator[Step]:
         """Raises: StorageError, FormatUnknown; what is damaged or missing is told as `Broken`."""
@@ -238,6 +243,11 @@ class TreeWalk:
                     continue
                 yield Broken(error)
                 entry = None
+            if level.lost:
+                if not (yield from self._enter_all()):
+                    continue
+                yield from map(Broken, level.lost)
+                level.lost.clear()
             if entry is not None:
                 yield from self._look_at(level, entry)
             elif self._todo and self._todo.pop().entered and self._todo:
@@ -256,10 +266,16 @@ class TreeWalk:
             if self._patterns.is_match(places):
                 places = None
         if entry.child is not None:
-            self._todo.append(_Level(entry, read_directory(self._reader, entry.child), places))
+            self._todo.append(self._level(entry, entry.child, places))
         if places is None and (yield from self._enter_all()) and entry.child is None:
             self.found += 1
             yield entry
+
+    def _level(self, entry: Entry, child: ChunkId, places: _Places | None) -> _Level:
+        lost: list[Damaged] = []
+        if self._salvage:
+            return _Level(entry, iter_remaining_entries(self._reader, child, lost.append), places, lost)
+        return _Level(entry, read_directory(self._reader, child), places, lost)
 
     def _enter_all(self) -> Generator[Enter, None, bool]:
         """Go into the directories that lead to something that was asked for; false if one of them is skipped."""
@@ -286,4 +302,5 @@ class _Level:
     entry: Entry
     entries: Iterator[Entry]
     places: _Places | None  # None: all in it was asked for
+    lost: list[Damaged]  # what of it cannot be read, and was not told yet
     entered: bool = False

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import Enum
 
+from lamina.engine.outcome import Missing
 from lamina.engine.restoring.plan import Action, Tell
-from lamina.errors import LaminaError
+from lamina.engine.restoring.salvage import merged
+from lamina.errors import Damaged, LaminaError
 from lamina.targets.attributes import NotApplied
 from lamina.targets.directory import HOPELESS
 from lamina.targets.faults import target_fault
@@ -27,6 +29,7 @@ class Finding(Enum):
     CHANGED = "changed while the snapshot was made"
     KEPT_MOUNT = "not deleted"
     DIFFERENT = "different when read back"
+    SALVAGED = "not whole any more"
 
 
 @dataclass
@@ -61,6 +64,8 @@ class TreeReport:
     compared: int = 0  # files, when it was verified
     duration: timedelta = timedelta()
     findings: dict[Finding, Findings] = field(default_factory=dict)
+    damaged: int = 0  # files and directories that are not whole any more
+    missing: list[Missing] = field(default_factory=list)  # of them, what is not restored
     not_applied: Mapping[str, NotApplied] = field(default_factory=dict)  # by kind
 
     def find(self, finding: Finding, spot: Spot, reason: str) -> None:
@@ -94,11 +99,34 @@ class Record:
         self.tell(Action.LEFT_ALONE, spot)
         self.report.find(Finding.LEFT_ALONE, spot, reason)
 
-    def fail(self, spot: Spot, error: OSError | LaminaError) -> None:
+    def fail(self, spot: Spot, error: OSError | LaminaError, *, size: int = 0) -> None:
         """Note that something is not restored. Raises: TargetUnwritable if nothing else could be either."""
         if isinstance(error, LaminaError):
             self.report.find(Finding.FAILED, spot, error.message)
+            if isinstance(error, Damaged):
+                self._miss(Missing(_shown(spot), 0, size, "content", error.message))
             return
         if error.errno in HOPELESS:
             raise target_fault(self._target, error, resumable=False) from error
         self.report.find(Finding.FAILED, spot, error.strerror or str(error))
+
+    def lose(self, spot: Spot, lost: Sequence[Missing]) -> None:
+        """Note that some of a file could not be restored."""
+        if lost:
+            ranges = merged(replace(one, path=_shown(spot)) for one in lost)
+            size = sum(one.length for one in ranges)
+            self.report.find(Finding.SALVAGED, spot, f"{size} bytes are lost, zeros stand there: {ranges[0].reason}")
+            self._miss(*ranges)
+
+    def break_off(self, spot: Spot, error: Damaged) -> None:
+        """Note that some of what is in a directory, or all, is not known any more."""
+        self.report.find(Finding.FAILED, spot, f"what is in it cannot be read: {error}")
+        self._miss(Missing(_shown(spot), 0, 0, "directory", error.message))
+
+    def _miss(self, *missing: Missing) -> None:
+        self.report.damaged += 1
+        self.report.missing += missing
+
+
+def _shown(spot: Spot) -> str:
+    return spot.path.decode("utf-8", "surrogateescape")

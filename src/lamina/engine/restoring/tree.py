@@ -11,8 +11,9 @@ from datetime import timedelta
 
 from lamina.engine.permits import check_contents
 from lamina.engine.restoring.check import check_tree
-from lamina.engine.restoring.files import Batch, FileJob, FileWriter, FirstJob, LinkJob, Piece, small_piece
+from lamina.engine.restoring.files import FileWriter
 from lamina.engine.restoring.folders import Directories, OpenDirectory
+from lamina.engine.restoring.jobs import Batch, FileJob, FirstJob, LinkJob, Piece, small_piece
 from lamina.engine.restoring.names import Names
 from lamina.engine.restoring.plan import Action, Enter, Leave, Overwrite, RestoreOptions, TreePlan, TreeWalk
 from lamina.engine.restoring.report import Finding, Record, TreeReport
@@ -66,13 +67,13 @@ class _Run:
     ) -> None:
         self._record = Record(target.name, options.tell)
         self.report = self._record.report
-        self._walk = TreeWalk(repository.reader(), plan)
+        self._walk = TreeWalk(repository.reader(), plan, salvage=options.salvage)
         self._target = target
         self._is_partial = plan.snapshot.partial
         self._options = options
         self._operation = operation
         self._large: set[FileJob] = set()  # that are open
-        self._writer = FileWriter(repository, target, operation)
+        self._writer = FileWriter(repository, target, operation, salvage=options.salvage)
         self._directories = Directories(plan, target, options, self._record)
         self._names = Names(target, self._directories, self._writer, self._record, operation)
 
@@ -273,9 +274,10 @@ class _Run:
             self._writer.finish(job)
             self._large.discard(job)
             if job.failure is not None:
-                self._record.fail(job.spot, job.failure)
+                self._record.fail(job.spot, job.failure, size=job.entry.size)
             else:
                 self.report.files += 1
+                self._record.lose(job.spot, job.lost)
                 if job.unread:
                     self.report.find(Finding.FLAWED, job.spot, f"{job.unread} bytes could not be read")
             job.directory.end()
