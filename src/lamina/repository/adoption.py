@@ -1,4 +1,8 @@
-"""Add to the index what packs hold that are in none: a new manifest with further segments (spec: index)."""
+"""Bring back into the index what packs hold that no record of it says, or can be read to say (spec: index).
+
+Rows are brought back as deltas of a session that does nothing else: they count as those of any session do, and a prune folds
+them. A manifest is only written in place of one that is damaged, or names segments that are: nobody can fold beside that.
+"""
 
 from __future__ import annotations
 
@@ -6,70 +10,49 @@ import heapq
 from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 
-from lamina.crypto.hashing import HASH_SIZE, public_hash
-from lamina.errors import Damaged, ObjectExists, RecordForged, RepositoryError
-from lamina.model.ids import PackId
+from lamina.crypto.hashing import HASH_SIZE
+from lamina.errors import Damaged, ObjectMissing, RecordForged, RepositoryError
+from lamina.model.ids import PackId, SessionId
 from lamina.repository.access import Access
 from lamina.repository.control import ControlRecords, record_number
-from lamina.repository.format import Kind
-from lamina.repository.generations import read_generations
-from lamina.repository.index_records import (
-    DELTAS,
-    MANIFESTS,
-    SEGMENT_SIGNED_AS,
-    SEGMENTS,
-    is_delta,
-    manifest_names,
-    read_delta,
-    read_segment,
-)
+from lamina.repository.format import Kind, delta_name
+from lamina.repository.generations import newest_generation, read_generations
+from lamina.repository.index_records import DELTAS, MANIFESTS, is_delta, manifest_names, read_delta, read_segment
 from lamina.repository.records import GenerationClosedRecord, IndexRecord, ManifestRecord, PackRow
 from lamina.repository.tables import ROW, Pack, Table
 from lamina.storage.storage import Storage
 
-SEGMENT_ROWS = 300_000  # about 14 MiB
+DELTA_ROWS = 300_000  # about 14 MiB
 
 
-def adopt_packs(access: Access, tables: Sequence[Table], packs: Collection[PackId]) -> frozenset[PackId]:
-    """Publish a manifest that has, besides all that can be read of the newest, what *tables* say of *packs*.
+def adopt_packs(
+    access: Access, session: SessionId, tables: Sequence[Table], packs: Collection[PackId]
+) -> frozenset[PackId]:
+    """Put deltas of *session* that have what *tables* say of *packs*, and a readable manifest if there is none.
 
-    Nothing is adopted that a prune has condemned: what it is about to delete must not be found again. Call it only while
-    a session is announced that has not caught up with any prune that begins from now on: each waits for it.
-    Returns what was adopted. Raises: NotPermitted, StorageError; Damaged if nobody can know what a prune condemned.
+    Nothing is adopted that a prune has condemned: what it is about to delete must not be found again. The session must be
+    announced and must not have caught up with any prune since: so each that begins from now on waits for it.
+    Returns what was adopted. Raises: StorageError, RepositoryError; Damaged if nobody can know what a prune condemned.
     """
-    condemned = _condemned(access.storage, access.control)
+    condemned = condemned_packs(access.storage, access.control)
     wanted = frozenset(packs) - condemned
-    names = [_put_segment(access, record) for record in _segments(tables, wanted)]
-    while True:
-        found = _newest(access.storage, access.control)
-        before = found or ManifestRecord(0, bytes(HASH_SIZE), [], _stale_deltas(access, wanted, condemned))
-        kept = [name for name in before.segments if _is_whole(access, name)]
-        if not set(names) - set(kept) and len(kept) == len(before.segments):
-            return wanted  # somebody else has adopted just these
-        taken = [record_number(name) or 0 for name in manifest_names(access.storage)]
-        number = max(taken, default=0) + 1
-        record = ManifestRecord(number, _hash_of(access.storage, number - 1), [*kept, *names], before.folded)
-        try:
-            access.control.write(Kind.MANIFEST, f"{MANIFESTS}{number:08d}", record)
-        except ObjectExists:
-            continue  # a prune was faster: add to what it published
-        return wanted
+    for number, record in enumerate(_records(tables, wanted)):
+        access.control.write(Kind.DELTA, delta_name(session, number), record)
+    if not is_index_whole(access):
+        _mend_manifest(access, wanted, condemned)
+    return wanted
 
 
 def is_index_whole(access: Access) -> bool:
     """Whether the newest manifest and all of its segments can be read. Raises: StorageError."""
-    for name in sorted(manifest_names(access.storage), reverse=True):
-        try:
-            manifest = access.control.read(name, Kind.MANIFEST, ManifestRecord).structure
-        except RecordForged:
-            continue
-        except Damaged:
-            return False
-        return all(_is_whole(access, segment) for segment in manifest.segments)
-    return True
+    try:
+        manifest = _newest(access.storage, access.control)
+    except Damaged:
+        return False
+    return manifest is None or all(_is_whole(access, segment) for segment in manifest.segments)
 
 
-def _condemned(storage: Storage, control: ControlRecords) -> frozenset[PackId]:
+def condemned_packs(storage: Storage, control: ControlRecords) -> frozenset[PackId]:
     """Packs that a prune is about to delete, or should have deleted. Raises: Damaged, StorageError."""
     found = set(read_generations(storage, control).condemned)
     for item in storage.objects("generations/"):
@@ -83,18 +66,40 @@ def _condemned(storage: Storage, control: ControlRecords) -> frozenset[PackId]:
     return frozenset(found)
 
 
-def _newest(storage: Storage, control: ControlRecords) -> ManifestRecord | None:
-    """The newest manifest; None if there is none, or a damaged one is the newest.
+def _mend_manifest(access: Access, wanted: Collection[PackId], condemned: Collection[PackId]) -> None:
+    """Put a manifest that names only segments that can be read. Raises: StorageError, RepositoryError, ObjectExists."""
+    storage, control = access.storage, access.control
+    try:
+        base = _newest(storage, control)
+    except Damaged:  # older ones are no help: they may name packs that a prune has deleted since
+        base = None
+    number = max((record_number(name) or 0 for name in manifest_names(storage)), default=0) + 1
+    if base is not None:
+        segments = [name for name in base.segments if _is_whole(access, name)]
+        mended = ManifestRecord(
+            number, bytes(HASH_SIZE), segments, base.folded, base.generation, base.buried, base.kept
+        )
+    else:
+        folded = _stale_deltas(access, wanted, condemned)
+        mended = ManifestRecord(number, bytes(HASH_SIZE), [], folded, _ended_generation(storage, control))
+    control.write(Kind.MANIFEST, f"{MANIFESTS}{number:08d}", mended)
 
-    An older one is no help then: it may name packs that a prune has deleted since.
-    """
+
+def _ended_generation(storage: Storage, control: ControlRecords) -> int:
+    """The newest generation that is closed: one that is open has to publish a manifest of its own."""
+    newest = newest_generation(storage, control)
+    if newest is None:
+        return 0
+    return newest.number if newest.closed is not None else newest.number - 1
+
+
+def _newest(storage: Storage, control: ControlRecords) -> ManifestRecord | None:
+    """The newest manifest; None if there is none. Raises: Damaged."""
     for name in sorted(manifest_names(storage), reverse=True):
         try:
             return control.read(name, Kind.MANIFEST, ManifestRecord).structure
         except RecordForged:
             continue
-        except Damaged:
-            return None
     return None
 
 
@@ -120,28 +125,15 @@ def _stale_deltas(access: Access, wanted: Collection[PackId], condemned: Collect
 def _is_whole(access: Access, segment: str) -> bool:
     try:
         read_segment(access.storage, access.control, segment)
-    except Damaged:
+    except (Damaged, ObjectMissing):
         return False
     return True
 
 
-def _hash_of(storage: Storage, number: int) -> bytes:
-    """The hash at the end of a manifest, zeros if there is none."""
-    name = f"{MANIFESTS}{number:08d}"
-    return storage.get(name)[-HASH_SIZE:] if name in manifest_names(storage) else bytes(HASH_SIZE)
-
-
-def _put_segment(access: Access, record: IndexRecord) -> str:
-    data = access.control.encode(Kind.SEGMENT, SEGMENT_SIGNED_AS, record)
-    name = f"{SEGMENTS}{public_hash([data]).hex()}"
-    access.storage.put(name, [data])
-    return name
-
-
-def _segments(tables: Sequence[Table], wanted: Collection[PackId]) -> Iterator[IndexRecord]:
+def _records(tables: Sequence[Table], wanted: Collection[PackId]) -> Iterator[IndexRecord]:
     """What *tables* say of the *wanted* packs, in records that are not too large."""
     merged = heapq.merge(*(_rows(table, wanted) for table in tables), key=lambda one: one[0])
-    for batch in iter(lambda: list(islice(merged, SEGMENT_ROWS)), []):
+    for batch in iter(lambda: list(islice(merged, DELTA_ROWS)), []):
         numbers: dict[Pack, int] = {}
         rows = [ROW.pack(chunk, numbers.setdefault(pack, len(numbers)), *sizes) for chunk, pack, sizes in batch]
         rows.sort()  # a chunk in several packs: by their numbers
