@@ -35,6 +35,7 @@ class Access:
     chunker_key: bytes | None = field(repr=False)  # likewise
     own_slot: tuple[bytes, bytes] | None  # a writer's slot and envelope public key
     cache: Path | None
+    damaged: tuple[str, ...] = ()  # records of parameters that nobody can read any more: nothing may be written
 
     def namer(self) -> ChunkNamer:
         """Names content. Raises: NotPermitted for a steward."""
