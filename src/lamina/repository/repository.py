@@ -17,7 +17,6 @@ from lamina.errors import (
     Damaged,
     NotPermitted,
     ObjectMissing,
-    RecordForged,
     RepositoryError,
     RepositoryExists,
     RepositoryMissing,
@@ -33,19 +32,19 @@ from lamina.repository.attributes import write_removal
 from lamina.repository.birth import decode_birth, first_epoch, first_format, new_birth
 from lamina.repository.blobs import BlobSealer
 from lamina.repository.chunks import ChunkReader
-from lamina.repository.control import ControlRecords, Signer, record_number
+from lamina.repository.control import ControlRecords, Signer
 from lamina.repository.format import ROOT, Kind
 from lamina.repository.generations import buried_by
 from lamina.repository.index import Index
 from lamina.repository.keyring import Keyring, Unlocked
 from lamina.repository.manifests import Manifests, check_not_protected
-from lamina.repository.records import EpochRecord, FormatRecord, RemovalRecord, from_us, to_us
+from lamina.repository.parameters import EPOCHS, FORMATS, read_parameters, renew_parameters
+from lamina.repository.records import RemovalRecord, from_us, to_us
 from lamina.repository.session_keys import KeyOpener
 from lamina.repository.sessions import Announced, Parent, Session, announce, open_session
 from lamina.repository.writer import EncodingOptions
 from lamina.storage.storage import Storage
 
-_FORMATS, _EPOCHS = "format/", "keys/epoch-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +66,8 @@ class Repository:
         self._operation = operation
         self._manifests = Manifests(access, operation.progress.message)
         self._reader: ChunkReader | None = None
+        for name in access.damaged:
+            operation.progress.message(f"{name} is damaged or gone: nothing can be written here until `lamina repair`")
 
     @property
     def id(self) -> RepositoryId:
@@ -101,8 +102,8 @@ class Repository:
         certificate = owner_certificate(signing.public).encode(birth.repository, signing)
         signer = Signer(certificate, signing, OWNER_SLOT, Role.OWNER)
         control = ControlRecords(storage, birth.repository, owner.structure_key, signing.public, signer)
-        control.write(Kind.FORMAT, f"{_FORMATS}{1:08d}", first_format(to_us(now), options.chunk_size))
-        control.write(Kind.EPOCH, f"{_EPOCHS}{0:08d}", first_epoch(owner.envelope_key(0).public))
+        control.write(Kind.FORMAT, f"{FORMATS}{1:08d}", first_format(to_us(now), options.chunk_size))
+        control.write(Kind.EPOCH, f"{EPOCHS}{0:08d}", first_epoch(owner.envelope_key(0).public))
         keyring = Keyring(storage, birth.repository, signing.public)
         keyring.add(owner, Role.OWNER, passphrase, label=options.label, now=now)
         storage.put(ROOT, [birth.encode()])  # last: from here on there is a repository
@@ -136,6 +137,11 @@ class Repository:
 
     def announce(self, process: Process, operation: Operation) -> Announced:
         """Let prunes know of a session that is about to begin. Raises: NotPermitted, StorageError, Damaged."""
+        if self.access.damaged:
+            raise Damaged(
+                f"{self.access.damaged[0]} is damaged or gone: nobody knows what writers have to go by",
+                hint="`lamina repair`, with an owner's key, puts another in its place",
+            )
         return announce(self.access, process, operation)
 
     def begin_announced(self, announced: Announced, options: EncodingOptions, operation: Operation) -> Session:
@@ -144,6 +150,15 @@ class Repository:
         session = open_session(self.access, self.index, announced, options, operation)
         self._reader = session.reader
         return session
+
+    def renew_parameters(self) -> list[str]:
+        """Put new records in place of those that all writers go by and that are damaged; names them. Raises: NotPermitted."""
+        self._check_owner("say what all writers go by")
+        storage, control, now = self.access.storage, self.access.control, self._operation.clock.now()
+        renewed = list(renew_parameters(storage, control, self._unlocked.bundle, now))
+        found = read_parameters(storage, control)
+        self.access = replace(self.access, format=found.format, epoch=found.epoch, damaged=found.damaged)
+        return renewed
 
     def through(self, index: Index) -> Repository:
         """The same repository, read through another index; it must not be closed."""
@@ -328,6 +343,7 @@ def _open_access(storage: Storage, repository: RepositoryId, unlocked: Unlocked,
     bundle = unlocked.bundle
     control = ControlRecords(storage, repository, bundle.structure_key, unlocked.owner_verify_key, unlocked.signer)
     own_slot = (unlocked.signer.slot, unlocked.envelope_public) if unlocked.envelope_public else None
+    parameters = read_parameters(storage, control)
     return Access(
         storage=storage,
         repository=repository,
@@ -335,13 +351,14 @@ def _open_access(storage: Storage, repository: RepositoryId, unlocked: Unlocked,
         control=control,
         sealer=BlobSealer(repository, bundle.structure_key),
         opener=KeyOpener(repository, bundle, unlocked.signer.slot),
-        format=_newest(storage, control, _FORMATS, Kind.FORMAT, FormatRecord),
-        epoch=_newest(storage, control, _EPOCHS, Kind.EPOCH, EpochRecord),
+        format=parameters.format,
+        epoch=parameters.epoch,
         structure_key=bundle.structure_key,
         id_key=bundle.id_key,
         chunker_key=bundle.chunker_key,
         own_slot=own_slot,
         cache=cache / repository.hex() if cache is not None else None,
+        damaged=parameters.damaged,
     )
 
 
@@ -359,15 +376,3 @@ def _remember(memory: Path | None, slot: str) -> None:
     with suppress(OSError):
         memory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         memory.write_text(slot, "ascii")
-
-
-def _newest(storage: Storage, control: ControlRecords, prefix: str, kind: Kind, record: type[Any]) -> Any:
-    """The owner's newest record of a numbered series. Raises: Damaged if there is none."""
-    folder = prefix.rpartition("/")[0] + "/"
-    names = [found.name for found in storage.objects(folder) if found.name.startswith(prefix)]
-    for name in sorted((name for name in names if record_number(name) is not None), reverse=True):
-        try:
-            return control.read(name, kind, record).structure
-        except RecordForged:
-            continue
-    raise Damaged(f"the repository has no {prefix}… object any more", hint="restore it from a copy of the storage")
