@@ -17,7 +17,7 @@ from lamina import errors
 from lamina.cli import exit_codes
 from lamina.cli.arguments import iter_parsers
 from lamina.cli.parser import build_parser
-from lamina.settings import ENVIRONMENT, Profile, SettingsFile
+from lamina.settings import ENVIRONMENT, PolicyTable, Profile, SettingsFile
 
 DOCS = Path(__file__).parents[1] / "docs"
 GENERATED = "<!-- Written by `make docs` from the code; change it there. -->"
@@ -164,13 +164,22 @@ def settings_page() -> str:
         "[repository.offsite]",
     ]
     lines += ['address = "s3://backups/lab?endpoint=https://s3.example.org"', 'passphrase_file = "offsite.passphrase"']
-    lines += ['limit_upload = "10MiB"', "```", "", "| key | means |", "|---|---|", *_keys(SettingsFile), ""]
+    lines += ['limit_upload = "10MiB"', "", "[policy.standard]", 'keep = "within 2d, daily 7, weekly 4, monthly 12"']
+    lines += ["```", "", "| key | means |", "|---|---|", *_keys(SettingsFile), ""]
     lines += [
         "In each `[repository.NAME]`; use it as `-r NAME`:",
         "",
         "| key | means |",
         "|---|---|",
         *_keys(Profile),
+        "",
+    ]
+    lines += [
+        "In each `[policy.NAME]`; use it as `lamina forget --policy NAME` ([retention](../concepts/retention.md)):",
+        "",
+        "| key | means |",
+        "|---|---|",
+        *_keys(PolicyTable),
         "",
     ]
     lines += ["## The environment", "", "| variable | means |", "|---|---|"]

@@ -10,12 +10,14 @@ import os
 import stat
 from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import Field, dataclass, field, fields
-from datetime import UTC, tzinfo
+from datetime import UTC, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 from lamina.errors import UsageError
-from lamina.model.quantities import parse_rate
+from lamina.model.keep_rules import parse_rules
+from lamina.model.quantities import parse_duration, parse_rate
+from lamina.model.retention import Policy, parse_group_by
 from lamina.model.secret import Secret
 
 COMPRESSIONS = ("off", "fast", "default", "better", "best")
@@ -58,6 +60,17 @@ class Profile:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyTable:
+    """One `[policy.NAME]` table of the settings file, as it is written there."""
+
+    keep: str | tuple[str, ...] = _key(
+        'the rules, as one text (`"within 2d, daily 7, weekly 4"`) or as a list; what any of them keeps stays; required'
+    )
+    group_by: str = _key("what snapshots share that compete: `name`, `host`, `tags`, or `none`", default="name")
+    merge_keys: bool = _key("let snapshots compete that were signed with different keys", default=False)
+
+
+@dataclass(frozen=True, slots=True)
 class SettingsFile:
     """The settings file, read and checked."""
 
@@ -67,7 +80,11 @@ class SettingsFile:
         "where days begin, when snapshots are chosen by date and by policies, like `Europe/Berlin` (default: UTC)",
         default=None,
     )
+    protect_younger_than: timedelta | None = _key(  # noqa: RUF009 - a field, as all others
+        "`lamina forget SNAPSHOT` removes nothing younger without `--force` (default: `6d`)", default=None
+    )
     repository: Mapping[str, Profile] = _key("one table a repository: `[repository.NAME]`", default_factory=dict)
+    policy: Mapping[str, Policy] = _key("one table a policy: `[policy.NAME]`", default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +119,8 @@ class Settings:
     passphrase: PassphraseSource = PassphraseSource()
     cache_dir: Path | None = None  # None: nowhere to keep one
     zone: tzinfo = UTC  # where days begin; never that of the machine unless somebody named it
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    protect_younger_than: timedelta | None = None  # None: the default of forgetting
     compression: str = "default"
     limit_upload: int | None = None  # bytes a second
     limit_download: int | None = None  # bytes a second
@@ -129,6 +148,8 @@ def load(flags: Flags, environment: MutableMapping[str, str]) -> Settings:
         passphrase=_passphrase_source(flags, environment, passphrase, chosen),
         cache_dir=Path(cache_dir) if cache_dir else _default_cache_dir(environment),
         zone=find_zone(flags.timezone or file.timezone or "UTC"),
+        policies=file.policy,
+        protect_younger_than=file.protect_younger_than,
         compression=flags.compression or chosen.compression or "default",
         limit_upload=flags.limit_upload or chosen.limit_upload,
         limit_download=flags.limit_download or chosen.limit_download,
@@ -236,15 +257,22 @@ def read_settings_file(path: Path | None) -> SettingsFile:
 def decode_settings(document: Mapping[str, Any], path: Path) -> SettingsFile:
     """Check a parsed settings file; relative paths in it are taken from its own directory. Raises: UsageError."""
     _check_keys(document, fields(SettingsFile), str(path), "")
-    tables = document.get("repository", {})
-    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
-        raise UsageError(f"{path}: `repository` must hold tables", hint="write [repository.NAME]")
+    repositories, policies = (_tables(document, key, path) for key in ("repository", "policy"))
     return SettingsFile(
         default_repository=_text(document, "default_repository", path),
         cache_dir=_place(document, "cache_dir", path),
         timezone=_text(document, "timezone", path),
-        repository={name: _decode_profile(name, table, path) for name, table in tables.items()},
+        protect_younger_than=_duration(document, "protect_younger_than", path),
+        repository={name: _decode_profile(name, table, path) for name, table in repositories.items()},
+        policy={name: _decode_policy(name, table, path) for name, table in policies.items()},
     )
+
+
+def _tables(document: Mapping[str, Any], key: str, path: Path) -> dict[str, dict[str, Any]]:
+    tables = document.get(key, {})
+    if not isinstance(tables, dict) or not all(isinstance(table, dict) for table in tables.values()):
+        raise UsageError(f"{path}: `{key}` must hold tables", hint=f"write [{key}.NAME]")
+    return tables
 
 
 def _decode_profile(name: str, table: Mapping[str, Any], path: Path) -> Profile:
@@ -268,6 +296,27 @@ def _decode_profile(name: str, table: Mapping[str, Any], path: Path) -> Profile:
         limit_upload=_rate(table, "limit_upload", path),
         limit_download=_rate(table, "limit_download", path),
     )
+
+
+def _decode_policy(name: str, table: Mapping[str, Any], path: Path) -> Policy:
+    where = f"[policy.{name}]"
+    _check_keys(table, fields(PolicyTable), str(path), f" in {where}")
+    keep, group_by, merge = table.get("keep"), table.get("group_by", "name"), table.get("merge_keys", False)
+    rules: list[Any] = keep if isinstance(keep, list) else [keep]
+    if (
+        not all(isinstance(rule, str) for rule in rules)
+        or not rules
+        or not isinstance(group_by, str)
+        or not isinstance(merge, bool)
+    ):
+        raise UsageError(
+            f"{path}: {where} needs `keep`, a text or a list of texts; `group_by` is a text, `merge_keys` true or false",
+            hint='add a line like keep = "within 2d, daily 7, weekly 4"',
+        )
+    try:
+        return Policy(tuple(rule for text in rules for rule in parse_rules(text)), parse_group_by(group_by), merge)
+    except UsageError as error:
+        raise UsageError(f"{path}: {where}: {error.message}", hint=error.hint) from error
 
 
 def _check_keys(table: Mapping[str, Any], known: tuple[Field[Any], ...], path: str, where: str) -> None:
@@ -301,6 +350,14 @@ def _rate(table: Mapping[str, Any], key: str, path: Path) -> int | None:
         raise UsageError(f"{path}: {key} must be a string like '10MiB', or a number of bytes a second")
     try:
         return parse_rate(str(value))
+    except UsageError as error:
+        raise UsageError(f"{path}: {key}: {error.message}", hint=error.hint) from error
+
+
+def _duration(table: Mapping[str, Any], key: str, path: Path) -> timedelta | None:
+    text = _text(table, key, path)
+    try:
+        return None if text is None else parse_duration(text)
     except UsageError as error:
         raise UsageError(f"{path}: {key}: {error.message}", hint=error.hint) from error
 

@@ -139,7 +139,7 @@ def test_dry_runs_leave_no_trace(person: Person):
     assert "no snapshots" in person.do("snapshots")
     person.do("backup", "a.img")
     person.do("restore", "latest", "b.img", "-n")
-    person.do("forget", "latest", "-n")
+    person.do("forget", "latest", "-n", "--force")
     assert not (person.directory / "b.img").exists()
     assert "a.img" in person.do("snapshots")
 
@@ -203,7 +203,7 @@ def test_snapshots_are_listed_shown_tagged_forgotten_and_taken_back(person: Pers
     assert shown["expires"] > shown["finished"]
     person.do("tag", first[:8], "--add", "weekly", "--remove", "daily")
     assert [one["tags"] for one in _listed(person, "--name", "a.img")] == [["weekly"]]
-    person.do("forget", first)
+    person.do("forget", first, "--force")
     assert [one["id"] for one in _listed(person)] == [second]
     assert [one["removed"] for one in _listed(person, "--removed")] == [True, False]
     assert person.run("restore", first, "b.img").returncode == 1

@@ -77,7 +77,7 @@ def test_a_read_only_repository_is_read_and_not_written(person):
         subprocess.run([program("mount"), "-o", "remount,bind,ro", str(read_only)], check=True)
         person.variables["LAMINA_REPOSITORY"] = str(read_only)
         failed(person.run("backup", "a.img"), "Read-only file system", "hint:")
-        failed(person.run("forget", "latest"), "Read-only file system")
+        failed(person.run("forget", "latest", "--force"), "Read-only file system")
         failed(person.run("init"), "there is a repository")
         failed(person.run("init", "-r", read_only / "below"), "Read-only file system")
         person.do("restore", "latest", "b.img")

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import os
-from datetime import UTC
+from datetime import UTC, timedelta
 from pathlib import Path
 
 import pytest
 
 from lamina.errors import UsageError
+from lamina.model.keep_rules import format_rules
+from lamina.model.retention import GroupBy
 from lamina.settings import Flags, PassphraseSource, Settings, load, load_second, read_passphrase, settings_path
 
 FILE = """
@@ -230,3 +232,41 @@ def test_a_second_repository_in_another_account_takes_nothing_of_the_first_one(e
     assert settings.address == "s3://bucket/prefix"
     assert settings.environment["AWS_ACCESS_KEY_ID"] == "theirs"
     assert "AWS_SESSION_TOKEN" not in settings.environment
+
+
+def load_text(text: str, environment: dict[str, str]) -> Settings:
+    _write(environment, text)
+    return load(Flags(), environment)
+
+
+def test_policies_are_read_with_their_rules(environment: dict[str, str]):
+    settings = load_text(
+        'protect_younger_than = "12h"\n'
+        '[policy.one]\nkeep = "within 2d, daily 7"\n'
+        '[policy.two]\nkeep = ["last 3", "daily: every 1d keep 7"]\ngroup_by = "name,host"\nmerge_keys = true\n',
+        environment,
+    )
+    assert settings.protect_younger_than == timedelta(hours=12)
+    one, two = settings.policies["one"], settings.policies["two"]
+    assert (format_rules(one.keep), one.group_by, one.merge_keys) == ("within 2d, daily 7", {GroupBy.NAME}, False)
+    assert format_rules(two.keep) == "last 3, daily: every 1d keep 7"
+    assert (two.group_by, two.merge_keys) == ({GroupBy.NAME, GroupBy.HOST}, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "policy = 3",
+        "[policy.a]",
+        "[policy.a]\nkeep = []",
+        "[policy.a]\nkeep = 7",
+        '[policy.a]\nkeep = "dayly 7"',
+        '[policy.a]\nkeep = "daily 7"\ngroup_by = "size"',
+        '[policy.a]\nkeep = "daily 7"\nmerge_keys = "yes"',
+        '[policy.a]\nkeep = "daily 7"\nkeeps = "daily 7"',
+        'protect_younger_than = "soon"',
+    ],
+)
+def test_policies_that_make_no_sense_are_refused(text: str, environment: dict[str, str]):
+    with pytest.raises(UsageError, match=r"lamina\.toml"):
+        load_text(text, environment)

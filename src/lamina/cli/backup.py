@@ -69,6 +69,9 @@ def _add_naming(parser: Parser) -> None:
         "--name", metavar="NAME", help="what to call the snapshot (default: the only source's base name, else the host)"
     )
     add("--tag", metavar="TAG", action="append", default=[], dest="tags", help="tag the snapshot; may be repeated")
+    add(
+        "--auto-tag", action="store_true", help="tag it daily, weekly, monthly, if the last one with that tag is so old"
+    )
     add("--expire", metavar="WHEN", help="let it expire after a duration (30d, 12h, 2w, 1y) or at an ISO date")
     add("--stdin-name", metavar="NAME", default="stdin", help="store a stream under NAME (default: stdin)")
     add(
@@ -206,8 +209,8 @@ def _options(call: Call, name: str, repository: Repository, operation: Operation
     return BackupOptions(
         name=name,
         host=wiring.host_name(),
-        tags=frozenset(check_tag(tag) for tag in arguments.tags),
-        expires=parse_expiry(arguments.expire, operation.clock.now()) if arguments.expire else None,
+        tags=_tags(call, name, repository, operation),
+        expires=parse_expiry(arguments.expire, operation.clock.now(), call.zone) if arguments.expire else None,
         compression=call.settings.compression,
         chunk_size=arguments.chunk_size,
         parent=find_snapshot(call, repository, arguments.parent) if arguments.parent else None,
@@ -218,6 +221,17 @@ def _options(call: Call, name: str, repository: Repository, operation: Operation
         process=wiring.this_process(),
         program=f"lamina {__version__}",
     )
+
+
+def _tags(call: Call, name: str, repository: Repository, operation: Operation) -> frozenset[str]:
+    from lamina.model.auto_tags import automatic_tags
+    from lamina.model.retention import Calendar
+
+    given = frozenset(check_tag(tag) for tag in call.arguments.tags)
+    if not call.arguments.auto_tag:
+        return given
+    of_name = [one for one in repository.snapshots() if one.name == name]
+    return given | automatic_tags(of_name, Calendar(operation.clock.now(), call.zone))
 
 
 def _tree_options(call: Call) -> TreeOptions:

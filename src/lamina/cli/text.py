@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, tzinfo
 
 
 def printable(text: str) -> str:
@@ -58,13 +58,13 @@ def framed(lines: Sequence[str]) -> list[str]:
     ]
 
 
-def format_time(moment: datetime) -> str:
-    """A moment in the zone of this machine, with its offset.
+def format_time(moment: datetime, zone: tzinfo | None = None) -> str:
+    """A moment in *zone* (None: that of this machine), with its offset.
 
     >>> from datetime import UTC
     >>> len(format_time(datetime(2026, 11, 21, 12, 0, tzinfo=UTC))) >= len("2026-11-21 12:00 UTC")
     True
     """
-    local = moment.astimezone()
+    local = moment.astimezone(zone)
     offset = local.strftime("%z")
     return local.strftime("%Y-%m-%d %H:%M ") + ("UTC" if offset == "+0000" else f"{offset[:3]}:{offset[3:]}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 
 from lamina.errors import UsageError
@@ -78,8 +78,8 @@ def parse_timeout(text: str) -> float:
     return float(match[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-def parse_expiry(text: str, now: datetime) -> datetime:
-    """Read when something expires: a duration from *now*, or an ISO date or time (UTC where it names no offset).
+def parse_expiry(text: str, now: datetime, zone: tzinfo = UTC) -> datetime:
+    """Read when something expires: a duration from *now*, or an ISO date or time (in *zone* where it names no offset).
 
     Raises: UsageError if it is neither, or does not lie in the future.
     """
@@ -93,7 +93,7 @@ def parse_expiry(text: str, now: datetime) -> datetime:
         return moment
     try:
         moment = datetime.fromisoformat(text.strip())
-        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        moment = (moment.replace(tzinfo=zone) if moment.tzinfo is None else moment).astimezone(UTC)
     except (ValueError, OverflowError) as error:
         hint = "write a duration (30d, 12h, 2w, 1y) or a date (2027-12-31, 2027-12-31T18:00+01:00)"
         raise UsageError(f"{text!r} is neither a duration nor a date", hint=hint) from error
