@@ -5,9 +5,11 @@ root (32 bytes, the recovery key)          owner
 ├── chunker key   places content cuts      owner  writer
 ├── structure key opens shapes, not names  owner  writer  steward
 ├── signing key   the owner's signature    owner
+├── cache key     seals the owner's caches owner
 └── epoch n key   opens session keys       owner
 slot secret (32 bytes)                            writer  steward
 ├── signing key   this slot's signature
+├── cache key     seals this slot's caches
 └── envelope key  opens metadata keys sealed to this slot
 """
 
@@ -67,6 +69,10 @@ class KeyBundle:
         if self.root is not None:
             return EnvelopeKey(derive(self.root, "lamina/1 epoch key", epoch.to_bytes(4, "little")))
         return EnvelopeKey(derive(self._secret(), "lamina/1 slot envelope key"))
+
+    def cache_key(self) -> bytes:
+        """The key that seals what this holder keeps in caches; no other holder has it."""
+        return derive(self.root if self.root is not None else self._secret(), "lamina/1 cache key")
 
     def _secret(self) -> bytes:
         assert self.slot_secret is not None  # noqa: S101 - every bundle without a root has one

@@ -35,6 +35,7 @@ class Access:
     chunker_key: bytes | None = field(repr=False)  # likewise
     own_slot: tuple[bytes, bytes] | None  # a writer's slot and envelope public key
     cache: Path | None
+    cache_key: bytes = field(repr=False)  # of this key holder alone: only it may read what it keeps in caches
     damaged: tuple[str, ...] = ()  # records of parameters that nobody can read any more: nothing may be written
 
     def namer(self) -> ChunkNamer:

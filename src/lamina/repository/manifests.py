@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
@@ -35,6 +35,8 @@ from lamina.repository.records import (
 )
 from lamina.repository.session_keys import Purpose
 from lamina.repository.sessions import hash_name
+from lamina.repository.snapshot_cache import Remembered, SnapshotCache, mark_of
+from lamina.storage.storage import StoredObject
 
 _FOLDER = "snapshots/"
 
@@ -48,6 +50,19 @@ class _Found:
     removed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Objects:
+    """What a storage lists of one session."""
+
+    snapshot: StoredObject
+    attributes: Sequence[StoredObject]
+    removals: Sequence[StoredObject]
+
+    def mark(self) -> bytes:
+        """Tells these objects from all others; what lies under one name never changes."""
+        return mark_of([self.snapshot, *self.attributes, *self.removals])
+
+
 class Manifests:
     """The snapshots of one repository, as one key sees them."""
 
@@ -55,22 +70,45 @@ class Manifests:
         """*warn* is told of every record that is damaged and therefore left out of a list."""
         self._access = access
         self._warn = warn
+        self._warnings = 0  # how many there were
+        self._cache = SnapshotCache(access.cache, access.cache_key, access.repository)
 
     def all(self, *, removed: bool) -> list[Snapshot]:
         """Every snapshot, oldest first. Raises: StorageError."""
         attributes, removals = self._by_session("attributes/"), self._by_session("removed/")
-        found: list[Snapshot] = []
+        known, listed = self._cache.load(), []
         for item in self._access.storage.objects(_FOLDER):
             session = item.name.removeprefix(_FOLDER)
-            try:
-                one = self._read(item.name, attributes[session], removals[session])
-                if one is not None and (removed or not one.removed):
-                    found.append(self._describe(one))
-            except RecordForged:
-                continue  # nobody who may says that this is a snapshot
-            except Damaged as error:
-                self._warn(f"a snapshot is left out of the list, because {error.message}; `lamina verify` says more")
-        return in_order(found)
+            objects = _Objects(item, attributes.get(session, []), removals.get(session, []))
+            one, mark = known.get(item.name), objects.mark()
+            if one is None or one.mark != mark:
+                one = self._read_anew(objects, mark)
+            if one is not None:
+                listed.append(one)
+        self._cache.store({one.name: one for one in listed if one.mark})
+        found = (one.recall() for one in listed)
+        return in_order([one for one in found if one is not None and (removed or not one.removed)])
+
+    def ignore_cache(self) -> None:
+        """From now on, list only what is read from the storage itself."""
+        self._cache.ignore()
+
+    def _read_anew(self, objects: _Objects, mark: bytes) -> Remembered | None:
+        """What the records of one session say, with *mark* unless a warning has to come again; None if nothing is believed."""
+        name, said = objects.snapshot.name, self._warnings
+        try:
+            found = self._read(name, *([one.name for one in about] for about in (objects.attributes, objects.removals)))
+            snapshot = self._describe(found) if found is not None else None
+        except RecordForged:
+            return None  # nobody who may says that this is a snapshot
+        except Damaged as error:
+            self._say(f"a snapshot is left out of the list, because {error.message}; `lamina verify` says more")
+            return None
+        return Remembered.of(name, mark if self._warnings == said else b"", snapshot)
+
+    def _say(self, warning: str) -> None:
+        self._warnings += 1
+        self._warn(warning)
 
     def find(self, text: str, zone: tzinfo, *, removed: bool) -> Snapshot:
         """The one snapshot that *text* selects; with *removed* a removed one where no other is selected.
@@ -156,11 +194,11 @@ class Manifests:
         body = AttributesBody(sorted(changed.tags), changed.note)
         return seal_body(key, changed.id, body, self._access.repository)
 
-    def _by_session(self, folder: str) -> defaultdict[str, list[str]]:
-        names: defaultdict[str, list[str]] = defaultdict(list)
+    def _by_session(self, folder: str) -> Mapping[str, list[StoredObject]]:
+        objects: defaultdict[str, list[StoredObject]] = defaultdict(list)
         for found in self._access.storage.objects(folder):
-            names[found.name.removeprefix(folder).partition("/")[0]].append(found.name)
-        return names
+            objects[found.name[len(folder) :].partition("/")[0]].append(found)
+        return objects
 
     def _look(self, session: SessionId, attributes: Sequence[str], removals: Sequence[str]) -> _Found | None:
         """What stands under a session's name; None if nothing does, or an abort marker."""
@@ -185,8 +223,8 @@ class Manifests:
         )
         return _Found(
             snapshot,
-            fold_attributes(control, attributes, signed.signer, first, self._warn),
-            fold_removals(control, removals, self._warn).removed,
+            fold_attributes(control, attributes, signed.signer, first, self._say),
+            fold_removals(control, removals, self._say).removed,
         )
 
     def _describe(self, found: _Found) -> Snapshot:

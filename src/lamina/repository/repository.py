@@ -180,9 +180,14 @@ class Repository:
 
     def uncached_reader(self) -> ChunkReader:
         """The same, believing only what the storage itself says. Raises: StorageError, Damaged."""
-        self.index.ignore_cache()
+        self.ignore_cache()
         self._reader = None
         return self.reader()
+
+    def ignore_cache(self) -> None:
+        """From now on, believe only what the storage itself says, whatever was remembered of it."""
+        self.index.ignore_cache()
+        self._manifests.ignore_cache()
 
     def snapshots(self, *, removed: bool = False) -> list[Snapshot]:
         """Every snapshot, oldest first; with *removed* also those forgotten and not yet pruned."""
@@ -356,6 +361,7 @@ def _open_access(storage: Storage, repository: RepositoryId, unlocked: Unlocked,
         structure_key=bundle.structure_key,
         id_key=bundle.id_key,
         chunker_key=bundle.chunker_key,
+        cache_key=bundle.cache_key(),
         own_slot=own_slot,
         cache=cache / repository.hex() if cache is not None else None,
         damaged=parameters.damaged,
