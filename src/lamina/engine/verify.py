@@ -129,6 +129,7 @@ class _Run:
         """Snapshots are listed first, then the index, then all objects: a backup that ends meanwhile is no damage."""
         self.problems, self.warnings = [], []
         inspector = Inspector(self._repository)
+        self._repository.ignore_cache()
         self.snapshots = self._repository.snapshots(removed=True)
         has_index = self._guard("index/", self._repository.uncached_reader)
         found = sorted(self._repository.storage.objects(), key=lambda item: item.name)
