@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from lamina.crypto.hashing import public_hash
-from lamina.errors import LaminaError, ObjectMissing
+from lamina.errors import Damaged, LaminaError, ObjectMissing
 from lamina.model.ids import ChunkId, PackId, SessionId
 from lamina.repository.control import ControlRecords
 from lamina.repository.decisions import DECISIONS as DECISIONS  # noqa: PLC0414 - others still look for it here
@@ -148,9 +148,11 @@ class Index:
             try:
                 self._take(counted, directory)
                 return
-            except ObjectMissing:
+            except ObjectMissing as error:
                 if not has_newer_manifest(storage, control, counted.number):
-                    raise
+                    raise Damaged(
+                        f"a part of the index is missing: {error.message}", hint="`lamina repair` makes the index anew"
+                    ) from error
 
     def _take(self, counted: CountedRecords, directory: Path) -> None:
         missing = counted.names
