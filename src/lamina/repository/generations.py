@@ -53,17 +53,21 @@ def newest_generation(storage: Storage, control: ControlRecords) -> Generation |
     return next(_newest_first(storage, control), None)
 
 
+def last_closed(storage: Storage, control: ControlRecords) -> Generation | None:
+    """The newest generation that was closed. Raises: Damaged, StorageError."""
+    return next((one for one in _newest_first(storage, control) if one.closed is not None), None)
+
+
 def read_buried(storage: Storage, control: ControlRecords) -> frozenset[SessionId]:
     """Every snapshot that a prune buried for good. Raises: Damaged, StorageError."""
-    for one in _newest_first(storage, control):
-        if one.closed is not None:
-            return all_buried(one.closed)
-    return frozenset()
+    return all_buried(last_closed(storage, control))
 
 
-def all_buried(closed: GenerationClosedRecord) -> frozenset[SessionId]:
-    """Whom a closed generation buried, and all before it."""
-    return frozenset(SessionId(session) for session in (*closed.buried_before, *closed.buried))
+def all_buried(last: Generation | None) -> frozenset[SessionId]:
+    """Whom the last closed generation buried, and all before it."""
+    if last is None or last.closed is None:
+        return frozenset()
+    return frozenset(SessionId(session) for session in (*last.closed.buried_before, *last.closed.buried))
 
 
 def buried_by(storage: Storage, control: ControlRecords, session: SessionId) -> Generation | None:

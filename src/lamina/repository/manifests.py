@@ -23,8 +23,9 @@ from lamina.model.snapshots import Origin, Role, Snapshot, Statistics, Trust
 from lamina.repository.access import Access
 from lamina.repository.attributes import Attributes, fold_attributes, fold_removals, names_of, next_name
 from lamina.repository.control import Signed, seal_body, unseal_body
+from lamina.repository.decisions import DECISIONS
 from lamina.repository.format import Kind, session_name
-from lamina.repository.index import DECISIONS
+from lamina.repository.generations import buried_by, read_buried
 from lamina.repository.records import (
     AttributesBody,
     AttributesRecord,
@@ -86,8 +87,18 @@ class Manifests:
             if one is not None:
                 listed.append(one)
         self._cache.store({one.name: one for one in listed if one.mark})
-        found = (one.recall() for one in listed)
-        return in_order([one for one in found if one is not None and (removed or not one.removed)])
+        found, buried = (one.recall() for one in listed), self._buried()
+        return in_order(
+            [one for one in found if one is not None and (removed or not one.removed) and one.id not in buried]
+        )
+
+    def _buried(self) -> frozenset[SessionId]:
+        """Whom prunes buried: they are no snapshots any more. What cannot be read hides nothing that could be restored."""
+        try:
+            return read_buried(self._access.storage, self._access.control)
+        except Damaged as error:
+            self._say(f"snapshots that a prune buried may be listed, because {error.message}")
+            return frozenset()
 
     def ignore_cache(self) -> None:
         """From now on, list only what is read from the storage itself."""
@@ -139,14 +150,19 @@ class Manifests:
         """The snapshot that a session made. Raises: SnapshotMissing, Damaged, StorageError."""
         names = [names_of(self._access.storage, folder, session) for folder in ("attributes", "removed")]
         found = self._look(session, *names)
-        if found is None:
+        if found is None or session in self._buried():
             raise SnapshotMissing(f"there is no snapshot {session.hex()}", hint="see `lamina snapshots --removed`")
         return self._describe(found)
 
     def is_there(self, session: SessionId) -> bool:
-        """Whether a snapshot is committed and not removed, read from the storage now. Raises: StorageError, Damaged."""
-        found = self._look(session, [], names_of(self._access.storage, "removed", session))
-        return found is not None and not found.removed
+        """Whether a snapshot is committed, not removed and not about to be buried, read from the storage now.
+
+        Removals are read first: one that is taken back while a prune buries it does not make it live.
+        Raises: StorageError, Damaged.
+        """
+        storage = self._access.storage
+        found = self._look(session, [], names_of(storage, "removed", session))
+        return found is not None and not found.removed and buried_by(storage, self._access.control, session) is None
 
     def edit(
         self, snapshot: Snapshot, *, add_tags: Iterable[str], remove_tags: Iterable[str], **changes: object
@@ -167,7 +183,7 @@ class Manifests:
             tag_hashes = tuple(sorted(hash_name(access, tag) for tag in tags))
         expires = to_us(changed.expires) if changed.expires else None
         trust = changed.trust
-        damaged = changed.damaged and trust is Trust.DISTRUSTED
+        damaged = changed.damaged if trust is Trust.DISTRUSTED else 0
         record = AttributesRecord(trust.value, expires, changed.protected, list(tag_hashes), damaged)
         name = next_name("attributes", session, names, after=found.attributes.number)
         access.control.write(Kind.ATTRIBUTES, name, record, body)

@@ -44,9 +44,7 @@ class StoredBlob:
     @property
     def fingerprint(self) -> bytes:
         """The same for two blobs if one is a verbatim copy of the other, with the same key."""
-        return public_hash(
-            [replace(self.header, key=0).encode(), self.data[BLOB_HEADER_SIZE:], entry_hash(self.entry)]
-        )
+        return public_hash([replace(self.header, key=0).encode(), self.data[BLOB_HEADER_SIZE:], entry_hash(self.entry)])
 
 
 def read_pack(access: Access, pack: PackId, *, meta: bool) -> tuple[bytes, PackTail]:

@@ -7,6 +7,7 @@ until there are enough of these to be joined. Names never recur: a record has a 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from lamina.crypto.hashing import public_hash
@@ -30,8 +31,6 @@ from lamina.repository.tables import ROW, Table, place_mark
 SEGMENT_ROWS = 175_000  # about 8 MiB: what one process holds several times over while it writes it
 SMALL_ROWS = SEGMENT_ROWS // 2  # a segment with fewer is joined with what comes
 
-Gone = Callable[[PackId], bool]
-
 
 @dataclass(slots=True)
 class Folded:
@@ -43,27 +42,36 @@ class Folded:
 
 
 def fold(
-    access: Access, base: ManifestRecord | None, deltas: Iterable[str], added: Sequence[Table], gone: Gone
+    access: Access,
+    base: ManifestRecord | None,
+    deltas: Iterable[str],
+    added: Sequence[Table],
+    gone: AbstractSet[PackId],
+    is_there: Callable[[PackId], bool],
 ) -> Folded:
     """Store segments with all rows of the segments of *base*, of *deltas* and *added*, but for packs that are *gone*.
 
-    Segments that nothing changes are kept. What was written is read again and compared. Raises: Damaged, StorageError.
+    What a delta says of packs that are not there is left out as well. Segments that nothing changes are kept. What was written
+    is read again and compared. Raises: Damaged, StorageError.
     """
     made = Folded()
-    writer = _SegmentWriter(access, gone)
+    writer = _SegmentWriter(access)
     for name in base.segments if base else ():
         record = read_segment(access.storage, access.control, name).structure
-        if len(record.rows) >= SMALL_ROWS * ROW.size and not any(gone(PackId(pack.id)) for pack in record.packs):
+        if len(record.rows) >= SMALL_ROWS * ROW.size and not any(pack.id in gone for pack in record.packs):
             made.segments.append(name)
         else:
-            writer.add(record)
+            writer.add(record, lambda pack: pack in gone)
     for name in deltas:
-        delta = read_delta(access.storage, access.control, name)
+        try:
+            delta = read_delta(access.storage, access.control, name)
+        except Damaged:
+            continue  # an aborted session's: what it said is in no index, and nobody needs it
         if delta is not None:
-            writer.add(delta)
+            writer.add(delta, lambda pack: pack in gone or not is_there(pack))
             made.deltas.append(name)
     for table in added:
-        writer.add(_as_record(table))
+        writer.add(_as_record(table), lambda _: False)
     made.segments += writer.finish()
     made.dropped = writer.dropped
     return made
@@ -136,22 +144,21 @@ def _as_record(table: Table) -> IndexRecord:
 class _SegmentWriter:
     """Joins records into segments of a good size, stores them, and checks that nothing was lost on the way."""
 
-    def __init__(self, access: Access, gone: Gone) -> None:
+    def __init__(self, access: Access) -> None:
         self._access = access
-        self._gone = gone
         self._packs: list[PackRow] = []
         self._rows: list[bytes] = []
         self._mark = 0  # of the rows that are to be in the next segment
         self._made: list[str] = []
         self.dropped = 0
 
-    def add(self, record: IndexRecord) -> None:
+    def add(self, record: IndexRecord, is_gone: Callable[[PackId], bool]) -> None:
         """Take the rows of one record, but for packs that are gone."""
         if self._rows and len(self._rows) + len(record.rows) // ROW.size > SEGMENT_ROWS:
             self._store()
         places: list[int | None] = []
         for pack in record.packs:
-            places.append(None if self._gone(PackId(pack.id)) else len(self._packs))
+            places.append(None if is_gone(PackId(pack.id)) else len(self._packs))
             if places[-1] is not None:
                 self._packs.append(pack)
         for chunk, pack_number, offset, stored, plain in ROW.iter_unpack(record.rows):

@@ -43,16 +43,19 @@ def blockers(access: Access, generation: int) -> list[Announcement]:
 
 def give_up_dead(access: Access, found: Sequence[Announcement], patience: Patience, now: datetime) -> set[SessionId]:
     """Abort those among *found* that show no life; returns them. Can cost a backup, never data. Raises: StorageError."""
-    signs = last_signs(access.storage, {one.session for one in found}) if found else {}
-    given_up: set[SessionId] = set()
+    dead = find_dead(access, found, patience, now)
     for one in found:
-        reason = why_dead(access, one, signs[one.session], patience, now)
-        if not reason:
-            continue
-        with suppress(ObjectExists):  # it was decided in the same moment; whoever asks next sees how
-            decide_abort(access.control, one.session, AbortRecord(one.level, reason))
-        given_up.add(one.session)
-    return given_up
+        if one.session in dead:
+            with suppress(ObjectExists):  # it was decided in the same moment; whoever asks next sees how
+                decide_abort(access.control, one.session, AbortRecord(one.level, dead[one.session]))
+    return set(dead)
+
+
+def find_dead(access: Access, found: Sequence[Announcement], patience: Patience, now: datetime) -> dict[SessionId, str]:
+    """Those among *found* that will never go on, and why. Raises: StorageError."""
+    signs = last_signs(access.storage, {one.session for one in found}) if found else {}
+    reasons = {one.session: why_dead(access, one, signs[one.session], patience, now) for one in found}
+    return {session: reason for session, reason in reasons.items() if reason}
 
 
 def why_dead(access: Access, one: Announcement, signs: Sequence[datetime], patience: Patience, now: datetime) -> str:

@@ -1,0 +1,95 @@
+"""Prune on small repositories: what comes back, and what stays."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+
+import pytest
+
+from lamina.engine.prune import PruneOptions, PruneReport, plan_prune, prune
+from lamina.errors import NotPermitted
+from lamina.model.process import Process
+from lamina.storage.storage import Storage
+from lamina.testing.repositories import CHUNK, SmallRepository
+
+FIRST = random.Random(1).randbytes(4 * CHUNK)
+SECOND = random.Random(2).randbytes(4 * CHUNK)
+NOW = PruneOptions(undo_window=timedelta(0))
+
+
+def run_prune(
+    small: SmallRepository, options: PruneOptions = NOW, *, holder: str = "owner", storage: Storage | None = None
+) -> PruneReport:
+    """One prune with the key of *holder*."""
+    repository = small.open(holder, storage=storage)
+    try:
+        return prune(repository, Process(), options, small.operation())
+    finally:
+        repository.close()
+
+
+def forget(small: SmallRepository, snapshot: str) -> None:
+    repository = small.open()
+    repository.forget(repository.find_snapshot(snapshot))
+    repository.close()
+
+
+def names(storage: Storage, prefix: str) -> list[str]:
+    return sorted(found.name for found in storage.objects(prefix))
+
+
+@pytest.mark.parametrize("holder", ["owner", "steward"])
+def test_the_space_of_a_forgotten_snapshot_comes_back(small: SmallRepository, holder: str):
+    small.back_up(FIRST)
+    small.back_up(SECOND)
+    first, second = small.snapshots()
+    forget(small, first.id.hex())
+    before = sum(found.size for found in small.storage.objects("data/"))
+    report = run_prune(small, holder=holder)
+    assert report.finished
+    assert report.buried == (first.id,)
+    assert report.freed >= len(FIRST)
+    assert sum(found.size for found in small.storage.objects("data/")) < before - len(FIRST) + CHUNK
+    assert [one.id for one in small.snapshots(removed=True)] == [second.id]
+    assert small.restore("latest") == SECOND
+    assert run_prune(small, holder=holder).generation == 0, "there is nothing left to do"
+
+
+def test_when_everything_is_forgotten_no_pack_is_left(small: SmallRepository):
+    small.back_up(FIRST)
+    small.back_up(SECOND)
+    for snapshot in small.snapshots():
+        forget(small, snapshot.id.hex())
+    assert run_prune(small).finished
+    assert names(small.storage, "data/") == []
+    assert names(small.storage, "meta/") == []
+    assert small.snapshots(removed=True) == []
+
+
+def test_what_was_removed_of_late_is_kept_and_can_be_brought_back(small: SmallRepository):
+    small.back_up(FIRST)
+    forget(small, "latest")
+    assert run_prune(small, PruneOptions()).buried == ()
+    repository = small.open()
+    repository.unforget(repository.find_snapshot("latest", removed=True))
+    repository.close()
+    assert small.restore("latest") == FIRST
+
+
+def test_a_writer_may_not_prune(small: SmallRepository):
+    with pytest.raises(NotPermitted):
+        run_prune(small, holder="writer")
+
+
+def test_a_plan_changes_nothing_and_says_what_would_come(small: SmallRepository):
+    small.back_up(FIRST)
+    forget(small, "latest")
+    before = names(small.storage, "")
+    repository = small.open()
+    plan = plan_prune(repository, Process(), NOW, small.operation())
+    repository.close()
+    assert names(small.storage, "") == before
+    assert plan.freed >= len(FIRST)
+    assert len(plan.buried) == 1
+    assert run_prune(small).freed == plan.freed
