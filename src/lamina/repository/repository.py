@@ -160,11 +160,12 @@ class Repository:
         self.access = replace(self.access, format=found.format, epoch=found.epoch, damaged=found.damaged)
         return renewed
 
-    def through(self, index: Index) -> Repository:
-        """The same repository, read through another index; it must not be closed."""
-        other = Repository(self.access, self._keyring, self._unlocked, self._operation)
+    def through(self, index: Index, storage: Storage) -> Repository:
+        """The same repository, read through another index and another storage; it must not be closed."""
+        access = replace(self.access, storage=storage, damaged=())
+        other = Repository(access, self._keyring, self._unlocked, self._operation)
         other.index = index
-        other._reader = ChunkReader(self.access, index)
+        other._reader = ChunkReader(other.access, index)
         return other
 
     def parent(self, snapshot: Snapshot) -> Parent:
