@@ -21,7 +21,7 @@ MEANINGS = {
     USAGE: "what was asked for makes no sense; nothing was done",
     PARTIAL: "done, but part of the source could not be read (now, or when the snapshot was made), or not all is restored",
     DISTRUSTED: "done, but the snapshot differs from its source; it is marked distrusted",
-    DIFFERENT: "done, and `diff --exit-code` found a difference",
+    DIFFERENT: "done, and `diff --exit-code` found a difference, or `verify --source` one that says nothing of trust",
     NO_REPOSITORY: "there is no repository at this address",
     WRONG_PASSPHRASE: "wrong passphrase",
     STOPPED: "stopped by Ctrl-C or SIGTERM; what was stored is used by the next run",
