@@ -144,6 +144,9 @@ class _Run:
         self._check_commits(names)
         for name in missing_generations(names):
             self.problems.append(Problem(name, "is missing, and later records of prunes say that there was one"))
+        for name in self._repository.access.damaged:
+            if name not in names:
+                self.problems.append(Problem(name, "is missing: without it nothing can be written; see `lamina repair`"))
         self.packs.look(there, chosen)
         if has_index:
             self._check_needed(there)
