@@ -44,7 +44,7 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
     add("--cache-dir", metavar="DIR", default=suppress, help="keep the cache in DIR (it may be deleted at any time)")
     add(
         "--timezone", metavar="ZONE", default=suppress,
-        help="days begin where ZONE says, like Europe/Berlin, when snapshots are chosen by date (default: UTC)",
+        help="the time zone in which snapshots are listed and chosen by date, like Europe/Berlin (default: UTC)",
     )  # fmt: skip
     add("--json", action="store_true", default=suppress, help="print JSON Lines events instead of text")
     add("-v", "--verbose", action="store_true", default=suppress, help="say more; show tracebacks")

@@ -15,6 +15,7 @@ from lamina.model.quantities import format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import tzinfo
 
     from lamina.cli.call import Call
     from lamina.model.entries import Entry
@@ -86,16 +87,16 @@ def run_snapshots(call: Call) -> int:
         ]
     if call.output.style.json:
         call.output.events("snapshot", [snapshot_document(one) for one in found])
-    call.output.report("snapshots", {"count": len(found)}, _table(found) if found else ["no snapshots"])
+    call.output.report("snapshots", {"count": len(found)}, _table(found, call.zone) if found else ["no snapshots"])
     return exit_codes.DONE
 
 
-def _table(snapshots: Sequence[Snapshot]) -> list[str]:
+def _table(snapshots: Sequence[Snapshot], zone: tzinfo) -> list[str]:
     header = ["ID", "TIME", "NAME", "SIZE", "STORED", "TAGS", "STATE"]
     rows = [
         [
             one.short_id,
-            format_time(one.finished),
+            format_time(one.started, zone),
             one.name if one.name is not None else "(not readable)",
             format_size(one.size),
             format_size(one.statistics.stored),
@@ -137,19 +138,19 @@ def run_show(call: Call) -> int:
             {"path": path, "state": entry.state.name.lower(), "reason": entry.error}
             for path, entry in flawed[:FLAWS_SHOWN]
         ]
-    call.output.report("show", document, _details(snapshot, saved, flawed))
+    call.output.report("show", document, _details(snapshot, saved, flawed, call.zone))
     return exit_codes.DONE
 
 
-def _details(snapshot: Snapshot, saved: Saved | None, flawed: Saved) -> list[str]:
+def _details(snapshot: Snapshot, saved: Saved | None, flawed: Saved, zone: tzinfo) -> list[str]:
     done = snapshot.statistics
     lines = pairs(
         [
             ("snapshot", snapshot.id.hex()),
             ("name", snapshot.name if snapshot.name is not None else "(this key cannot read it)"),
             ("host", snapshot.host),
-            ("started", format_time(snapshot.started)),
-            ("finished", format_time(snapshot.finished)),
+            ("started", format_time(snapshot.started, zone)),
+            ("finished", format_time(snapshot.finished, zone)),
             ("size", format_size(snapshot.size)),
             ("read", format_size(done.read)),
             ("new", format_size(done.new)),
@@ -158,7 +159,7 @@ def _details(snapshot: Snapshot, saved: Saved | None, flawed: Saved) -> list[str
             ("copied from", snapshot.copied_from.snapshot.hex() if snapshot.copied_from else ""),
             ("made by", snapshot.made_by if snapshot.made_by == "owner" else f"key {snapshot.made_by}"),
             ("tags", ", ".join(sorted(snapshot.tags))),
-            ("expires", format_time(snapshot.expires) if snapshot.expires else ""),
+            ("expires", format_time(snapshot.expires, zone) if snapshot.expires else ""),
             ("state", state_of(snapshot)),
             ("note", snapshot.note),
         ]

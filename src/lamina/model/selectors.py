@@ -78,7 +78,7 @@ class Being:
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A day, a minute or a second, as precisely as it was written; a range includes all of it."""
+    """A day, a minute or a second, as precisely as it was written; a range includes what began in it."""
 
     begin: datetime  # without a zone: in that of whoever asks
     length: timedelta
@@ -253,7 +253,7 @@ class _Selection:
             return _Edge(None, *end.bounds(self._zone))
         places = self.places(end)
         snapshot = only([self._snapshots[place] for place in places], "the end of the range")
-        return _Edge(places[0], snapshot.finished, snapshot.finished)
+        return _Edge(places[0], snapshot.started, snapshot.started)
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,10 +270,10 @@ class _Edge:
         return self.begin > other.begin
 
     def is_reached(self, place: int, snapshot: Snapshot) -> bool:
-        return place >= self.place if self.place is not None else snapshot.finished >= self.begin
+        return place >= self.place if self.place is not None else snapshot.started >= self.begin
 
     def is_passed(self, place: int, snapshot: Snapshot) -> bool:
-        return place > self.place if self.place is not None else snapshot.finished >= self.over
+        return place > self.place if self.place is not None else snapshot.started >= self.over
 
 
 def only(found: Sequence[Snapshot], what: str) -> Snapshot:

@@ -21,10 +21,10 @@ def hashed(text: str) -> bytes:
 
 
 def snapshot(number: int, **said: object) -> Snapshot:
-    finished = datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(days=number)
+    started = datetime(2026, 1, 1, 12, tzinfo=UTC) + timedelta(days=number)
     facts: dict[str, object] = {
-        "started": finished - timedelta(hours=1),
-        "finished": finished,
+        "started": started,
+        "finished": started + timedelta(hours=13),
         "name": NAMES[number],
         "host": "h1" if number % 2 else "h2",
         "tags": frozenset({"daily"} if number < 4 else {"weekly", "it's"}),
@@ -93,7 +93,7 @@ def test_a_range_holds_both_its_ends_whichever_is_the_older(text: str, numbers: 
 
 
 def test_a_day_begins_where_the_zone_says():
-    midnight = snapshot(0, finished=datetime(2026, 1, 1, 23, 30, tzinfo=UTC))
+    midnight = snapshot(0, started=datetime(2026, 1, 1, 23, 30, tzinfo=UTC))
     assert chosen("2026-01-01", [midnight]) == [0]
     assert chosen("2026-01-01", [midnight], ZoneInfo("Europe/Berlin")) == []
     assert chosen("2026-01-02..", [midnight], ZoneInfo("Europe/Berlin")) == [0]
@@ -109,7 +109,7 @@ def test_a_day_may_have_23_or_25_hours(day: str, first: str, last: str):
     begin, end = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (first, last))
     minute = timedelta(minutes=1)
     times = [begin - minute, begin, end, end + minute]
-    days = [snapshot(number, finished=time) for number, time in enumerate(times)]
+    days = [snapshot(number, started=time) for number, time in enumerate(times)]
     assert chosen(day, days, ZoneInfo("Europe/Berlin")) == [1, 2]
 
 
