@@ -10,6 +10,7 @@ USAGE = 2
 PARTIAL = 3
 DISTRUSTED = 4
 DIFFERENT = 5
+REFUSED = 6
 NO_REPOSITORY = 10
 WRONG_PASSPHRASE = 12
 STOPPED = 130
@@ -22,6 +23,7 @@ MEANINGS = {
     PARTIAL: "done, but part of the source could not be read (now, or when the snapshot was made), or not all is restored",
     DISTRUSTED: "done, but the snapshot differs from its source; it is marked distrusted",
     DIFFERENT: "done, and `diff --exit-code` found a difference, or `verify --source` one that says nothing of trust",
+    REFUSED: "`prune` found something that is not as it must be; nothing was deleted",
     NO_REPOSITORY: "there is no repository at this address",
     WRONG_PASSPHRASE: "wrong passphrase",
     STOPPED: "stopped by Ctrl-C or SIGTERM; what was stored is used by the next run",
@@ -32,6 +34,7 @@ EXIT_CODES: dict[type[errors.LaminaError], int] = {
     errors.LaminaError: FAILED,
     errors.UsageError: USAGE,
     errors.RepositoryMissing: NO_REPOSITORY,
+    errors.PruneRefused: REFUSED,
     errors.WrongPassphrase: WRONG_PASSPHRASE,
     errors.Stopped: STOPPED,
 }

@@ -17,6 +17,7 @@ from lamina.cli import (
     init,
     keys,
     protect,
+    prune,
     restore,
     snapshots,
     storage,
@@ -42,8 +43,8 @@ def build_parser() -> Parser:
     parser.set_defaults(examples=EXAMPLES)
     verbs = Verbs(parser, title="verbs", dest="verb")
     for family in (
-        init, backup, restore, snapshots, protect, forget, copy, browse, contents, diff, usage, verify, keys, storage,
-        benchmark,
+        init, backup, restore, snapshots, protect, forget, copy, browse, contents, diff, usage, verify, prune, keys,
+        storage, benchmark,
     ):  # fmt: skip
         family.add_to(verbs)
     completion.add_to(verbs, parser)
