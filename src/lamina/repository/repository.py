@@ -45,6 +45,8 @@ from lamina.repository.sessions import Announced, Parent, Session, announce, ope
 from lamina.repository.writer import EncodingOptions
 from lamina.storage.storage import Storage
 
+BURIAL_WAIT_S = 60.0  # for a prune that is about to end; it may as well wait for somebody else
+BURIAL_POLL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,7 +222,7 @@ class Repository:
         add_tags: Sequence[str] = (),
         remove_tags: Sequence[str] = (),
         trust: Trust | None = None,
-        damaged: bool | None = None,
+        damaged: int | None = None,
         note: str | None = None,
     ) -> Snapshot:
         """Change attributes of a snapshot by a new numbered record. Raises: NotPermitted, ObjectExists."""
@@ -248,12 +250,7 @@ class Repository:
         """Take a `forget` back. Raises: NotPermitted; RepositoryError if a prune was faster."""
         self.check_keeper("bring snapshots back")
         self._put_removal(snapshot, removed=False)
-        number = buried_by(self.access.storage, self.access.control, snapshot.id)
-        if number is not None:
-            raise RepositoryError(
-                f"prune generation {number} has buried snapshot {snapshot.short_id}, or is about to",
-                hint="if that prune is still running, try again when it has ended; a burial is final",
-            )
+        self._await_burial(snapshot)
         return replace(snapshot, removed=False)
 
     def keys(self) -> list[KeySlot]:
@@ -315,6 +312,24 @@ class Repository:
     def _put_removal(self, snapshot: Snapshot, *, removed: bool) -> None:
         record = RemovalRecord(removed, to_us(self._operation.clock.now()))
         write_removal(self.access.storage, self.access.control, snapshot.id, record, self._operation.progress.message)
+
+    def _await_burial(self, snapshot: Snapshot) -> None:
+        """Return if no generation buries *snapshot*; one that is about to is waited for. Raises: RepositoryError."""
+        clock = self._operation.clock
+        until = clock.monotonic() + BURIAL_WAIT_S
+        while (found := buried_by(self.access.storage, self.access.control, snapshot.id)) is not None:
+            if found.closed is not None:
+                raise RepositoryError(
+                    f"prune generation {found.number} has buried snapshot {snapshot.short_id}: a burial is final",
+                    hint="copies of it elsewhere are all that is left",
+                )
+            if clock.monotonic() >= until:
+                raise RepositoryError(
+                    f"prune generation {found.number} is under way and may have buried snapshot {snapshot.short_id}",
+                    hint="run `lamina prune` until it ends, then look at `lamina snapshots`: what it spared is back",
+                )
+            self._operation.check_stop()
+            clock.sleep(BURIAL_POLL_S)
 
     def _check_owner(self, what: str) -> None:
         if self.role is not Role.OWNER:
