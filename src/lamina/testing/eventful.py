@@ -114,8 +114,9 @@ class _History:
 
     def forget_and_bring_back(self, name: str) -> None:
         repository = self.small.open()
-        repository.forget(repository.find_snapshot(f"{name}@latest"))
-        repository.unforget(repository.find_snapshot(f"{name}@latest", removed=True))
+        snapshot = repository.find_snapshot(f"{name}@latest")
+        repository.forget(snapshot)
+        repository.unforget(snapshot)
         repository.close()
 
     def prune(self, number: int, *, beside: Callable[[Callable[[], None]], object]) -> None:
