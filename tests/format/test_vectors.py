@@ -50,7 +50,14 @@ from lamina.repository.format import (
 from lamina.repository.index import encode_index
 from lamina.repository.keyring import Keyring
 from lamina.repository.packs import check_pack
-from lamina.repository.records import AttributesBody, FormatRecord, PackRow, SnapshotBody
+from lamina.repository.records import (
+    AttributesBody,
+    AttributesRecord,
+    CoverageRecord,
+    FormatRecord,
+    PackRow,
+    SnapshotBody,
+)
 from lamina.repository.session_keys import KeyOpener, Purpose
 from lamina.repository.streams import FixedNode, decode_fixed_node
 from lamina.storage.backends.memory import MemoryStorage
@@ -395,6 +402,20 @@ def test_the_body_of_a_snapshot_names_owners_and_what_it_is_a_copy_of():
     assert _json(READER.unpack(vector["bytes"])) == RAW["snapshot_body"]["values"]
     old = decode_record(msgspec.msgpack.encode(READER.unpack(vector["bytes"])[:7]), SnapshotBody, name="old")
     assert (old.name, old.users, old.groups, old.copied_from) == ("name", [], [], b"")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("coverage", CoverageRecord), ("attributes", AttributesRecord)])
+def test_records_that_came_or_grew_later(name, kind):
+    vector = VECTORS[name]
+    record = decode_record(vector["bytes"], kind, name="vector")
+    assert encode_record(record) == vector["bytes"]
+    assert _json(READER.unpack(vector["bytes"])) == RAW[name]["values"]
+
+
+def test_attributes_of_before_say_nothing_of_damage():
+    values = READER.unpack(VECTORS["attributes"]["bytes"])
+    old = decode_record(msgspec.msgpack.encode(values[:4]), AttributesRecord, name="old")
+    assert (old.trust, old.protected, old.damaged) == ("distrusted", True, 0)
 
 
 @pytest.mark.parametrize("name", ["part_raw", "part_zstd"])

@@ -12,7 +12,7 @@ import pytest
 from lamina.engine.verify import VerifyOptions, VerifyReport, verify
 from lamina.engine.verifying.keyless import verify_without_key
 from lamina.engine.verifying.overview import read_coverage
-from lamina.errors import RepositoryMissing, Stopped, UsageError
+from lamina.errors import RepositoryMissing, Stopped, StorageDenied, UsageError
 from lamina.model.ids import PackId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Trust
@@ -21,7 +21,7 @@ from lamina.repository.format import Kind
 from lamina.repository.records import CheckedPacks, CoverageRecord, to_us
 from lamina.testing.damage import flip_bit
 from lamina.testing.repositories import CHUNK, SmallRepository
-from lamina.testing.storages import MemoryStorage
+from lamina.testing.storages import Fault, FaultyStorage, MemoryStorage
 
 
 @pytest.fixture
@@ -277,3 +277,16 @@ def test_the_overview_says_what_was_verified_when(small: SmallRepository):
 def test_shares_that_make_no_sense_are_refused(options: dict[str, Any]):
     with pytest.raises(UsageError):
         VerifyOptions(**options)
+
+
+def test_a_storage_that_cannot_be_written_to_is_verified_all_the_same(small: SmallRepository):
+    lost = min(packs(small, "data/"))
+    flip_bit(small.storage, lost, 500)
+    storage = FaultyStorage(small.storage, [Fault("put", lasting=True, error=StorageDenied)])
+    repository = small.open(storage=storage)
+    report = verify(repository, small.operation(), VerifyOptions(record=True, mark=True))
+    repository.close()
+    assert lost in {problem.object for problem in report.problems}
+    assert not report.recorded
+    assert len(report.notes) == 2
+    assert report.distrusted == ()
