@@ -176,7 +176,9 @@ def _criteria(call: Call, operation: Operation) -> Criteria:
     from lamina.model.moments import parse_moment, to_ns
 
     arguments, now = call.arguments, operation.clock.now()
-    newer, older = (to_ns(parse_moment(text, now)) if text else None for text in (arguments.newer, arguments.older))
+    newer, older = (
+        to_ns(parse_moment(text, now, call.zone)) if text else None for text in (arguments.newer, arguments.older)
+    )
     return Criteria(
         patterns=tuple(arguments.patterns),
         types=frozenset(TYPES[letter] for letter in arguments.types),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 
 from lamina.errors import UsageError
 from lamina.model.quantities import parse_duration
@@ -10,10 +10,10 @@ from lamina.model.quantities import parse_duration
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def parse_moment(text: str, now: datetime) -> datetime:
-    """Read a moment: a duration back from *now* (`12h`, `7d`), or an ISO date or time (UTC where it names no offset).
+def parse_moment(text: str, now: datetime, zone: tzinfo) -> datetime:
+    """Read a moment: a duration back from *now* (`12h`, `7d`), or an ISO date or time (in *zone* where it names no offset).
 
-    >>> parse_moment("2d", datetime(2026, 1, 3, tzinfo=UTC)) == parse_moment("2026-01-01", _EPOCH)
+    >>> parse_moment("2d", datetime(2026, 1, 3, tzinfo=UTC), UTC) == parse_moment("2026-01-01", _EPOCH, UTC)
     True
     """
     try:
@@ -25,7 +25,7 @@ def parse_moment(text: str, now: datetime) -> datetime:
     except ValueError as error:
         hint = "write a duration (12h, 7d, 2w, 1y) or a date (2026-12-31, 2026-12-31T18:00+01:00)"
         raise UsageError(f"{text!r} is neither a duration nor a date", hint=hint) from error
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    return moment.replace(tzinfo=zone) if moment.tzinfo is None else moment
 
 
 def to_ns(moment: datetime) -> int:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -21,13 +22,19 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
     ],
 )
 def test_moments_in_the_past(text: str, moment: datetime):
-    assert parse_moment(text, NOW) == moment
+    assert parse_moment(text, NOW, UTC) == moment
+
+
+def test_a_date_without_an_offset_is_in_the_named_zone():
+    berlin = ZoneInfo("Europe/Berlin")
+    assert parse_moment("2026-01-02", NOW, berlin) == datetime(2026, 1, 1, 23, tzinfo=UTC)
+    assert parse_moment("2026-01-02T00:00Z", NOW, berlin) == datetime(2026, 1, 2, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "3000y", "2026-13-01"])
 def test_what_is_no_moment(text: str):
     with pytest.raises(UsageError, match="neither a duration nor a date"):
-        parse_moment(text, NOW)
+        parse_moment(text, NOW, UTC)
 
 
 @pytest.mark.parametrize("nanoseconds", [0, -1, -(10**9), 1_700_000_000_123_456_789, 2**62])
