@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from lamina.errors import ObjectExists
@@ -83,4 +83,5 @@ def _is_gone(access: Access, start: StartRecord, patience: Patience) -> bool:
         return bool(process.boot)
     else:
         same = start.namespace == hash_machine(access, process.namespace)
-    return same and not patience.is_running(Process(process.host, process.boot, start.process, start.process_started))
+    theirs = replace(process, number=start.process, started=start.process_started)
+    return same and not patience.is_running(theirs)
