@@ -88,7 +88,7 @@ def _plan(call: Call, repository: Repository, calendar: Calendar) -> ForgetPlan:
         force=arguments.force,
         protect_younger_than=PROTECT_YOUNGER_THAN if younger is None else younger,
     )
-    everything = repository.snapshots()
+    everything = repository.snapshots(removed=True)
     chosen = find_snapshots(call, repository, arguments.snapshots) if arguments.snapshots else everything
     return plan_forget(everything, [one for one in chosen if not one.removed], options, calendar)
 

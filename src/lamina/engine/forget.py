@@ -56,37 +56,26 @@ class ForgetReport:
 def plan_forget(
     everything: Sequence[Snapshot], chosen: Sequence[Snapshot], options: ForgetOptions, calendar: Calendar
 ) -> ForgetPlan:
-    """Decide what of *chosen* goes; *everything* is what the repository has, and is not removed. Pure.
+    """Decide what of *chosen* goes; *everything* is what the repository has, with what is removed and not yet buried. Pure.
 
     Raises: NotPermitted if this key cannot read what the policy groups by.
     """
+    removed = [one for one in everything if one.removed]
+    everything = [one for one in everything if not one.removed]
     if options.policy is not None:
-        return _plan_policy(everything, chosen, options.policy, options, calendar)
+        decisions = decide(chosen, options.policy, calendar, expired=options.expired, removed=removed)
+        refusals = () if options.force else _keeping_nothing(options.policy, decisions)
+        hint = "look for a typing error, see `lamina forget --dry-run`; or give --force" if refusals else ""
+        return ForgetPlan(_with_last_ones(everything, decisions, options), refusals, hint)
     if options.expired:
         return ForgetPlan(_with_last_ones(everything, _expired(chosen, calendar), options))
     return _plan_chosen(everything, chosen, options, calendar)
 
 
-def _plan_policy(
-    everything: Sequence[Snapshot],
-    chosen: Sequence[Snapshot],
-    policy: Policy,
-    options: ForgetOptions,
-    calendar: Calendar,
-) -> ForgetPlan:
-    decisions = decide(chosen, policy, calendar, expired=options.expired)
-    refusals = [] if options.force else _keeping_nothing(policy, decisions)
-    return ForgetPlan(
-        _with_last_ones(everything, decisions, options),
-        tuple(refusals),
-        "look for a typing error, see `lamina forget --dry-run`; or give --force" if refusals else "",
-    )
-
-
-def _keeping_nothing(policy: Policy, decisions: Iterable[Decision]) -> list[str]:
+def _keeping_nothing(policy: Policy, decisions: Iterable[Decision]) -> tuple[str, ...]:
     """A rule that keeps nothing is a typing error more often than a wish: it removed all that somebody had, once."""
     if keeps_nothing(policy.keep):
-        return [f"the policy keeps nothing at all ({format_rules(policy.keep) or 'it has no rules'})"]
+        return (f"the policy keeps nothing at all ({format_rules(policy.keep) or 'it has no rules'})",)
     groups: defaultdict[GroupKey, list[Decision]] = defaultdict(list)
     for one in decisions:
         groups[one.group].append(one)
@@ -95,10 +84,10 @@ def _keeping_nothing(policy: Policy, decisions: Iterable[Decision]) -> list[str]
         for group in groups.values()
         if not any(one.keep for one in group) and any(NO_RULE in one.reasons for one in group)
     ]
-    return [
+    return tuple(
         f"the policy ({format_rules(policy.keep)}) keeps none of the {len(group)} snapshots {_of(group[0].snapshot)}"
         for group in empty
-    ]
+    )
 
 
 def _of(snapshot: Snapshot) -> str:

@@ -91,13 +91,25 @@ def name_key(snapshot: Snapshot, *, merge_keys: bool) -> GroupKey:
     return (name if name is not None else snapshot.id, None if merge_keys else snapshot.made_by)
 
 
-def grouped(snapshots: Iterable[Snapshot], policy: Policy) -> Mapping[GroupKey, list[Snapshot]]:
+def grouped(
+    snapshots: Iterable[Snapshot], policy: Policy, removed: Iterable[Snapshot] = ()
+) -> Mapping[GroupKey, list[Snapshot]]:
     """Those who compete with each other, oldest first. Raises: NotPermitted if this key cannot tell."""
+    snapshots = list(snapshots)
+    place = _places([*removed, *snapshots], policy)
     found: defaultdict[GroupKey, list[Snapshot]] = defaultdict(list)
     for snapshot in snapshots:
         found[_group_key(snapshot, policy)].append(snapshot)
     ordered = sorted(found.items(), key=lambda item: (item[1][0].name or "", repr(item[0])))
-    return {key: in_order(group) for key, group in ordered}
+    return {key: sorted(group, key=lambda one: place[one.id]) for key, group in ordered}
+
+
+def _places(known: Iterable[Snapshot], policy: Policy) -> Mapping[SessionId, int]:
+    """Which comes after which; what other keys signed changes nothing about that."""
+    by_key: defaultdict[str, list[Snapshot]] = defaultdict(list)
+    for one in known:
+        by_key["" if policy.merge_keys else one.made_by].append(one)
+    return {one.id: place for members in by_key.values() for place, one in enumerate(in_order(members))}
 
 
 def _group_key(snapshot: Snapshot, policy: Policy) -> GroupKey:
@@ -119,14 +131,20 @@ def _tags_key(snapshot: Snapshot) -> tuple[object, ...]:
 
 
 def decide(
-    snapshots: Iterable[Snapshot], policy: Policy, calendar: Calendar, *, expired: bool = False
+    snapshots: Iterable[Snapshot],
+    policy: Policy,
+    calendar: Calendar,
+    *,
+    expired: bool = False,
+    removed: Iterable[Snapshot] = (),
 ) -> list[Decision]:
     """Judge every snapshot; group by group, oldest first. With *expired*, those whose time is over go, whatever the rules say.
 
+    *removed* are those forgotten before: they link the others to a chain, which tells what is newer where clocks lie.
     Raises: NotPermitted if this key cannot read what the policy groups by.
     """
     decisions: list[Decision] = []
-    for key, group in grouped(snapshots, policy).items():
+    for key, group in grouped(snapshots, policy, removed).items():
         fixed = {one.id: found for one in group if (found := _without_rules(one, calendar, expired=expired))}
         competing = [one for one in group if one.id not in fixed]
         reasons = _reasons(competing, policy.keep, calendar)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -114,6 +115,15 @@ def test_a_clock_that_went_back_does_not_make_the_newest_an_old_one():
     first = snapshot("2026-05-01")
     second = snapshot("2020-01-01", parent=first.id)  # a battery was empty
     assert kept([first, second], "last 1", "2026-05-02") == ["2020-01-01 00:00"]
+
+
+def test_what_was_removed_still_links_the_others():
+    """May's snapshot is the parent of one that went, and that is the parent of the newest, whose clock is years behind."""
+    may, gone = snapshot("2026-05-01"), snapshot("2020-01-01", removed=True)
+    gone = replace(gone, parent=may.id)
+    newest = snapshot("2020-01-02", parent=gone.id)
+    decisions = decide([may, newest], Policy(parse_rules("last 1")), Calendar(may.started), removed=[gone])
+    assert [one.snapshot for one in decisions if one.keep] == [newest]
 
 
 @pytest.mark.parametrize(
