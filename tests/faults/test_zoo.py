@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
 from functools import partial
 
 import pytest
 
+from lamina.engine.prune import PruneOptions, prune
 from lamina.engine.verify import VerifyReport
 from lamina.engine.verify import verify as run_verify
 from lamina.errors import LaminaError, RepositoryMissing, UsageError
+from lamina.model.entries import FixedContent
+from lamina.model.process import Process
 from lamina.model.secret import Secret
+from lamina.model.snapshots import Snapshot
+from lamina.repository.chunks import ChunkReader
 from lamina.repository.repository import Repository
+from lamina.repository.streams import FixedMap
+from lamina.repository.trees import walk_tree
 from lamina.testing.damaged import DamagedRepository, Notice, damage_kinds, damaged_repository, instances
 from lamina.testing.repositories import CHUNK, SmallRepository
 
@@ -106,6 +116,62 @@ def test_no_key_and_no_verb_panics_or_makes_it_worse(kind: str):
         if explained(lambda small=small: small.back_up(NEWS, name="shared")) is None:
             assert small.restore("shared@latest") == NEWS
         assert before <= restorable(animal), "a backup made it worse"
+
+
+# What nobody can notice, a prune cannot either; and a tombstone in the wrong place counts for nothing.
+NOT_HEALED = {"missing-removal", "missing-snapshot", "swapped-removal"}
+PRUNE = PruneOptions(
+    undo_window=timedelta(0), wait=timedelta(0), abort_after=timedelta(0), threshold=0.95
+)  # as greedy as can be
+
+
+def readable(animal: DamagedRepository) -> set[tuple[str, int]]:
+    """Every chunk of every snapshot that is not forgotten and that can still be read."""
+    found: set[tuple[str, int]] = set()
+
+    def look() -> None:
+        opened = animal.repository.open()
+        for snapshot in opened.snapshots():
+            explained(partial(read, opened.reader(), snapshot))
+
+    def read(reader: ChunkReader, snapshot: Snapshot) -> None:
+        for _, entry in walk_tree(reader, snapshot.root):
+            assert isinstance(entry.content, FixedContent)
+            for number, (_, chunk) in FixedMap(reader, entry.content).slots():
+                if chunk is not None and explained(partial(reader.get_data, chunk)) is None:
+                    found.add((snapshot.id.hex(), number))
+
+    explained(look)
+    return found
+
+
+def forget(repository: SmallRepository, snapshot: str) -> None:
+    opened = repository.open()
+    opened.forget(opened.find_snapshot(snapshot))
+    opened.close()
+
+
+def run_prune(repository: SmallRepository, holder: str) -> None:
+    opened = repository.open(holder)
+    try:
+        prune(opened, Process(), PRUNE, repository.operation())
+    finally:
+        opened.close()
+
+
+@other_damages
+def test_a_prune_is_refused_or_costs_nothing_that_could_be_read(kind: str):
+    for animal, holder in itertools.product(animals(kind), ("owner", "steward") if SOAK else ("steward",)):
+        small, (first, *others) = animal.repository.copy(), animal.contents
+        pruned = replace(animal, repository=small)
+        explained(partial(forget, small, first))
+        before = readable(pruned)
+        for _ in range(2):
+            explained(partial(run_prune, small, holder))
+        assert before <= readable(pruned), "a prune made it worse"
+        pruned.heal()
+        lost = set(others) - {snapshot for snapshot, _ in readable(pruned)}
+        assert not lost or kind in NOT_HEALED, "what a copy of the storage could have healed is gone"
 
 
 def test_what_is_no_damage_is_refused():

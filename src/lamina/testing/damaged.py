@@ -70,6 +70,14 @@ class DamagedRepository:
     contents: Mapping[str, bytes]  # snapshot id → what its image held
     may_lose: frozenset[str]  # ids of snapshots that need the damaged objects: all others must still restore
     notice: Notice
+    before: Mapping[str, bytes]  # what the objects were, as far as they were there
+
+    def heal(self) -> None:
+        """Put back what was there, as from a copy of the storage."""
+        for name in self.objects:
+            self.repository.storage.delete(name)
+        for name, data in self.before.items():
+            self.repository.storage.put(name, [data])
 
 
 def damage_kinds() -> list[str]:
@@ -100,7 +108,9 @@ def damaged_repository(kind: str, number: int = 0) -> DamagedRepository:
     repository = zoo.repository.copy()
     objects = _damages(thing)[damage](repository.storage, name, other)
     notice = _notice(kind, is_newest=name == found[-1])
-    return DamagedRepository(kind, repository, objects, zoo.contents, frozenset(needing), notice)
+    whole = zoo.repository.storage
+    before = {one: whole.get(one) for one in objects if one in {item.name for item in whole.objects()}}
+    return DamagedRepository(kind, repository, objects, zoo.contents, frozenset(needing), notice, before)
 
 
 def _notice(kind: str, *, is_newest: bool) -> Notice:
