@@ -107,6 +107,31 @@ def missing_generations(listed: Iterable[str]) -> list[str]:
     return sorted(wanted - found)
 
 
+def lost_records(storage: Storage, control: ControlRecords) -> list[str]:
+    """The same, for records that believed ones speak for: what is forged proves nothing. Raises: Damaged, StorageError."""
+    gone = missing_generations(found.name for found in storage.objects(_FOLDER))
+    if not gone:
+        return []
+    opened = {one.number: one for one in _newest_first(storage, control)}
+    newest = max(opened, default=0)
+    lost: list[str] = []
+    for name in gone:
+        number, _, state = name.removeprefix(_FOLDER).partition("/")
+        closes = state == "closed" and int(number) in opened and int(number) < newest
+        opens = state == "open" and read_closed(control, int(number)) is not None
+        lost += [name] if closes or opens else []
+    return lost
+
+
+def next_number(storage: Storage, after: int) -> int:
+    """The first number behind *after* that no record of a generation uses, not even a forged one."""
+    taken = {found.name[len(_FOLDER) :].partition("/")[0] for found in storage.objects(_FOLDER)}
+    number = after + 1
+    while f"{number:08d}" in taken:
+        number += 1
+    return number
+
+
 def _newest_first(storage: Storage, control: ControlRecords) -> Iterator[Generation]:
     found = (_OPEN.fullmatch(item.name) for item in storage.objects(_FOLDER))
     for number in sorted((int(name[1]) for name in found if name), reverse=True):

@@ -20,6 +20,7 @@ DELTAS = "index/delta/"
 SEGMENTS = "index/segment/"
 MANIFESTS = "index/manifest/"
 SEGMENT_SIGNED_AS = "index/segment"  # a segment's name is its hash, so its signature is for the folder
+_REPAIR = "`lamina repair` makes the index anew from the packs"
 _DELTA_NAME = re.compile(f"{DELTAS}[0-9a-f]{{32}}-[0-9]{{8}}")
 
 

@@ -21,7 +21,9 @@ from lamina.repository.generations import (
     all_buried,
     generation_session,
     last_closed,
+    lost_records,
     newest_generation,
+    next_number,
 )
 from lamina.repository.index import Index
 from lamina.repository.index_records import CountedRecords, delta_session, read_delta
@@ -93,6 +95,7 @@ def mark_all(live: Liveness, committed: Mapping[SessionId, Committed], buried: A
 
 def _look_at_snapshots(access: Access, undo_window: timedelta, operation: Operation) -> Outlook:
     storage, control = access.storage, access.control
+    _check_generations(access)
     newest, last = newest_generation(storage, control), last_closed(storage, control)
     under_way = newest if newest is not None and newest.closed is None else None
     decided = frozenset(found.name for found in storage.objects(DECIDED))
@@ -114,12 +117,22 @@ def _look_at_snapshots(access: Access, undo_window: timedelta, operation: Operat
         raise
     for name in last.closed.due if last is not None and last.closed is not None else ():
         listed.pop(_pack_of(name), None)
-    number = under_way.number if under_way is not None else (newest.number if newest is not None else 0) + 1
+    number = under_way.number if under_way is not None else next_number(storage, newest.number if newest else 0)
     return Outlook(number, under_way, last, committed, burying, index, live, listed, decided)
 
 
 def _long_removed(committed: Mapping[SessionId, Committed], before: datetime) -> Iterable[SessionId]:
     return (s for s, one in committed.items() if one.removed_at is not None and one.removed_at <= before)
+
+
+def _check_generations(access: Access) -> None:
+    """No record of a prune is gone: the number of one whose beginning is gone would be used again. Raises: PruneRefused."""
+    gone = lost_records(access.storage, access.control)
+    if gone:
+        raise PruneRefused(
+            f"{gone[0]} is not there any more, and later records of prunes say that it was",
+            hint="put it back from a copy of the storage; without it nobody can know what was condemned and buried",
+        )
 
 
 def check_committed(
