@@ -18,6 +18,7 @@ from lamina.cli import (
     keys,
     protect,
     prune,
+    repair,
     restore,
     snapshots,
     storage,
@@ -43,7 +44,7 @@ def build_parser() -> Parser:
     parser.set_defaults(examples=EXAMPLES)
     verbs = Verbs(parser, title="verbs", dest="verb")
     for family in (
-        init, backup, restore, snapshots, protect, forget, copy, browse, contents, diff, usage, verify, prune, keys,
+        init, backup, restore, snapshots, protect, forget, copy, browse, contents, diff, usage, verify, repair, prune, keys,
         storage, benchmark,
     ):  # fmt: skip
         family.add_to(verbs)

@@ -17,12 +17,14 @@ from lamina.repository.format import (
     BlobKind,
     decode_blob_header,
     decode_pack_header,
+    decode_record,
 )
 from lamina.repository.packs import decode_tail
 from lamina.repository.records import KeyEntry
 from lamina.repository.session_keys import Purpose, entry_hash, reader_slot
 
 _MAGIC = b"BLOB"
+_DEPTH = 4  # of arrays in a key table: entries, fields, recipients, fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +68,13 @@ class PackSalvage:
 
     def blobs(self, data: bytes, pack: PackId, *, name: str) -> Iterator[SavedBlob]:
         """Every blob in the bytes of a damaged pack that is whole."""
+        found_blobs = list(find_blobs(data, name=name))
         session, table = self._what_it_says(data, name)
+        if not table and found_blobs:
+            offset, last = found_blobs[-1]
+            table = find_key_table(data, offset + last.stored_size)
         guessed: dict[tuple[int, Purpose], KeyEntry] = {}  # key numbers of this pack that were found out
-        for offset, header in find_blobs(data, name=name):
+        for offset, header in found_blobs:
             blob = memoryview(data)[offset : offset + header.stored_size]
             found = self._open(blob, header, table, guessed, session)
             if found is not None:
@@ -133,6 +139,33 @@ class PackSalvage:
         else:
             name = self._namer.node_id(header.kind, Node(links, body), reader_slot(entry) if entry else b"")
         return (entry, len(links) + len(body)) if name == header.id else None
+
+
+def find_key_table(data: bytes, start: int) -> tuple[KeyEntry, ...]:
+    """The key table that begins at *start*, if there is one: its encoding says where it ends, whatever became of the rest."""
+    try:
+        return decode_record(data[start : _end_of(data, start, _DEPTH)], tuple[KeyEntry, ...], name="a key table")
+    except (Damaged, ValueError, IndexError):
+        return ()
+
+
+def _end_of(data: bytes, at: int, depth: int) -> int:
+    """Where the MessagePack value at *at* ends; key tables hold arrays, binaries and integers. Raises: ValueError, IndexError."""
+    tag, size = data[at], 0
+    if tag <= 0x7F:
+        return at + 1
+    if 0xCC <= tag <= 0xCF:
+        return at + 1 + (1 << (tag - 0xCC))
+    if tag in (0xC4, 0xC5):
+        size = tag - 0xC3
+        return at + 1 + size + int.from_bytes(data[at + 1 : at + 1 + size], "big")
+    if ((tag & 0xF0) != 0x90 and tag != 0xDC) or not depth:
+        raise ValueError("no key table")
+    count = int.from_bytes(data[at + 1 : at + 3], "big") if tag == 0xDC else tag & 0x0F
+    end = at + (3 if tag == 0xDC else 1)
+    for _ in range(count):
+        end = _end_of(data, end, depth - 1)
+    return end
 
 
 def find_blobs(data: bytes, *, name: str) -> Iterator[tuple[int, BlobHeader]]:

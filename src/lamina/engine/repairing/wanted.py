@@ -1,0 +1,93 @@
+"""Which chunks of damaged snapshots are lost, and where in their trees."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from lamina.engine.reachable import Reachability
+from lamina.engine.repairing.parts import IsThere, nodes_left, parts_left
+from lamina.errors import Damaged, FormatUnknown
+from lamina.model.ids import ChunkId
+from lamina.repository.chunks import ChunkReader
+from lamina.repository.directories import DirectoryNode
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A range of a file that is a range of a chunk."""
+
+    path: str
+    offset: int  # in the file
+    start: int  # in the chunk
+    length: int
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What is lost of one snapshot."""
+
+    chunks: dict[ChunkId, list[Piece]] = field(default_factory=dict)  # data, and all that is known of what they held
+    directories: list[str] = field(default_factory=list)  # paths whose list of entries, or part of it, is lost
+    streams: list[str] = field(default_factory=list)  # paths of contents whose list of chunks is lost
+
+
+def find_wanted(reader: ChunkReader, reachability: Reachability, is_there: IsThere, root: ChunkId) -> Wanted:
+    """What is lost below *root*; ways that lead to nothing lost are not walked. Raises: StorageError."""
+    wanted = Wanted()
+    todo = [("", root)]
+    while todo:
+        path, directory = todo.pop()
+        for node in nodes_left(reader, directory):
+            if node is None:
+                wanted.directories.append(path)
+                continue
+            pieces = _pieces(reader, reachability, is_there, node, path, wanted)
+            for chunk, found in pieces.items():
+                wanted.chunks.setdefault(chunk, []).extend(found)
+            todo += _deeper(reachability, node, path)
+    return wanted
+
+
+def _pieces(
+    reader: ChunkReader,
+    reachability: Reachability,
+    is_there: IsThere,
+    node: DirectoryNode,
+    folder: str,
+    wanted: Wanted,
+) -> dict[ChunkId, list[Piece]]:
+    """The lost chunks of the files in one node: who shares a bundle lies in one node mostly."""
+    found: defaultdict[ChunkId, list[Piece]] = defaultdict(list)
+    for number, record in enumerate(node.records):
+        path = join(folder, record.name)
+        try:
+            entry = node.entry(number)
+        except (Damaged, FormatUnknown):
+            continue
+        content = entry.content
+        if content is None or reachability.is_whole_content(entry):
+            continue
+        for part in parts_left(reader, content, is_there):
+            if part.lost and part.chunk is not None:
+                found[part.chunk].append(Piece(path, part.offset, part.start, part.length))
+            elif part.lost and path not in wanted.streams[-1:]:
+                wanted.streams.append(path)
+    return found
+
+
+def _deeper(reachability: Reachability, node: DirectoryNode, path: str) -> Iterator[tuple[str, ChunkId]]:
+    for number, record in enumerate(node.records):
+        try:
+            child = node.entry(number).child
+        except (Damaged, FormatUnknown):
+            continue
+        if child is not None and not reachability.is_whole_below(child):
+            yield join(path, record.name), child
+
+
+def join(path: str, name: bytes) -> str:
+    """The path of *name* in the directory *path*."""
+    text = name.decode("utf-8", "surrogateescape")
+    return f"{path}/{text}" if path else text
