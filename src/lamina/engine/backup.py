@@ -15,7 +15,7 @@ from lamina.engine.saving.image_jobs import ImageBackup, StoredImage
 from lamina.engine.saving.images import ImageReader
 from lamina.engine.saving.parent import Parent
 from lamina.engine.saving.tree_job import TreeCounts, TreeJob, sum_counts
-from lamina.engine.saving.tree_jobs import TreeBackup, TreeOptions
+from lamina.engine.saving.tree_jobs import TreeBackup, TreeOptions, remember_looks
 from lamina.errors import Damaged, LaminaError, SourceUnreadable, Stopped, StorageError
 from lamina.filters.pipeline import compression_level
 from lamina.model.entries import Entry, EntryType, Metadata
@@ -258,6 +258,8 @@ class _Run:
             groups=groups,
         )
         session.commit(facts)
+        trees = [saved.tree for saved in self.saved if saved.tree is not None]
+        remember_looks(self._repository, options.name, session.id, trees, self._operation)
         self._new, self._stored = session.writer.counts.new, session.writer.counts.stored
 
     def _owners(self, above: Mapping[str, Metadata]) -> tuple[Mapping[int, str], Mapping[int, str]]:

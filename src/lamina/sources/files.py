@@ -16,7 +16,7 @@ from lamina.sources.folders import LocalFolder, QuietOpener, open_root
 from lamina.sources.inodes import complete, complete_by_path, complete_if_same, found_of
 from lamina.sources.local_file import LocalFile
 from lamina.sources.selection import Selection
-from lamina.sources.source import Folder, Found, Resume, Step
+from lamina.sources.source import Folder, Found, Looks, Resume, Step
 from lamina.sources.walking import Rules, Walk
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -75,8 +75,13 @@ class LocalFiles:
             self._seen = mark, () if folder is None else (*folder.names, name)
         return self._seen[1]
 
-    def walk(self, resume: Resume | None = None, avoid: AbstractSet[tuple[bytes, ...]] = frozenset()) -> Iterator[Step]:
-        self._walk = Walk(self._root, self._rules, avoid)
+    def walk(
+        self,
+        resume: Resume | None = None,
+        avoid: AbstractSet[tuple[bytes, ...]] = frozenset(),
+        looks: Looks | None = None,
+    ) -> Iterator[Step]:
+        self._walk = Walk(self._root, self._rules, avoid, looks)
         return self._walk.steps(resume)
 
     def open(self, folder: Folder, found: Found) -> LocalFile:

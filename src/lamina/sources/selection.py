@@ -97,8 +97,9 @@ def _check_prefix(pattern: bytes) -> None:
 
 
 def rule_for_path(path: str | bytes) -> Rule:
-    """A rule that leaves out the one object at an absolute path, whatever letters its names are made of."""
-    return Rule(re.sub(rb"([\\*?\[\]])", rb"\\\1", os.fsencode(path).strip(b"/")), exclude=True, anchor=Anchor.ROOT)
+    """A rule that leaves out the one directory at an absolute path, whatever letters its names are made of."""
+    pattern = re.sub(rb"([\\*?\[\]])", rb"\\\1", os.fsencode(path).strip(b"/"))
+    return Rule(pattern, exclude=True, directories_only=True, anchor=Anchor.ROOT)
 
 
 def parse_rules_file(data: bytes, name: str) -> list[Rule]:
@@ -157,6 +158,11 @@ class Selection:
     def keeps_all(self) -> bool:
         """Whether `leaves_out` is false for everything, and need not be asked."""
         return not self._for_directories and not self._for_others and self.larger_than is None
+
+    @property
+    def keeps_files(self) -> bool:
+        """Whether `leaves_out` is false for everything but directories."""
+        return not self._for_others and self.larger_than is None
 
     def leaves_out(self, absolute: bytes, relative: bytes, name: bytes, *, is_directory: bool, size: int) -> bool:
         """Whether an object is not saved, and nothing below it.

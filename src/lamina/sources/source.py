@@ -78,11 +78,38 @@ class Folder(Protocol):
     def release(self) -> None: ...
 
 
+class Looks(Protocol):
+    """What directories of another run of the same source looked like (see `lamina.model.looks`).
+
+    - `place` is what stands for a directory: its name and the place of the directory above (both empty: of the root);
+    - `recall` gives the stamp of the directory at a place, if that is one it knows, with this look;
+    - `is_empty`: it knows none.
+    """
+
+    is_empty: bool
+
+    def place(self, above: bytes, name: bytes) -> bytes: ...
+
+    def recall(self, place: bytes, look: bytes) -> bytes | None: ...
+
+
+class Same(NamedTuple):
+    """Said of a directory with a look that is known: all that is in it was looked at, and none of it but directories follows."""
+
+    stamp: bytes
+    names: Sequence[bytes]  # of what is in it and is no directory
+    directories: int  # in it
+    users: AbstractSet[int]  # who own what is in it
+    groups: AbstractSet[int]
+
+
 class Begin(NamedTuple):
     """A walk goes into a directory; what follows up to its `End` is in it. With `found.error` nothing follows but the `End`."""
 
     folder: Folder
     found: Found
+    place: bytes = b""  # if looks are compared
+    same: Same | None = None
 
 
 class Members(NamedTuple):
@@ -99,7 +126,14 @@ class End(NamedTuple):
     error: str = ""
 
 
-Step = Begin | Members | End
+class Unchanged(NamedTuple):
+    """A directory with a look that is known and without directories in it; it is not gone into."""
+
+    found: Found
+    same: Same
+
+
+Step = Begin | Members | End | Unchanged
 MEMBERS = 1024  # of one step: what a walk looks ahead stays small
 
 
@@ -150,6 +184,9 @@ class FileSource(Protocol):
     - `walk` with *resume* goes on where another walk, that is not advanced any more, got stuck: it yields no `Begin` for the
       directories it is in, but their `End`, with an error if it cannot go on there; what *avoid* names is not touched, but
       yielded with an error;
+    - `walk` with *looks* may say of a directory that it and what is directly in it is the same, and pass over what is no directory
+      (if something else follows nevertheless, it was not the same in the end), or over all of it if there are no directories in it
+      and it is not the root;
     - `open` and `describe` may be called by any thread while the walk goes on, and follow no link;
     - `open` raises `SourceMissing` if the file vanished, `SourceUnreadable` if it cannot be read or is no regular file any more;
     - `read_small` is the quick way for the many: all metadata and the content of a regular file that fits into memory, if it was
@@ -165,7 +202,10 @@ class FileSource(Protocol):
     def looking_at(self) -> tuple[bytes, ...]: ...
 
     def walk(
-        self, resume: Resume | None = None, avoid: AbstractSet[tuple[bytes, ...]] = frozenset()
+        self,
+        resume: Resume | None = None,
+        avoid: AbstractSet[tuple[bytes, ...]] = frozenset(),
+        looks: Looks | None = None,
     ) -> Iterator[Step]: ...
 
     def open(self, folder: Folder, found: Found) -> OpenFile: ...

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
-import sys
 from bisect import bisect_right
 from collections.abc import Collection, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from lamina.model.entries import EntryType, Metadata
+from lamina.model.looks import MOST_MEMBERS
 from lamina.sources.file_list import Wanted
 from lamina.sources.folders import Identity, LocalFolder, QuietOpener
 from lamina.sources.inodes import found_of
-from lamina.sources.selection import CACHEDIR_SIGNATURE, CACHEDIR_TAG, Selection
-from lamina.sources.source import MEMBERS, Begin, End, Found, Members, Resume, Step
+from lamina.sources.listing import Looking, failed, glance, is_cache_tag, list_names, text
+from lamina.sources.selection import CACHEDIR_TAG, Selection
+from lamina.sources.source import MEMBERS, Begin, End, Found, Looks, Members, Resume, Same, Step, Unchanged
 
 OPEN_FOLDERS = 128  # that a walk itself keeps open
 _REPLACED = "it is replaced again and again"
 _AVOIDED = "it did not answer"
 _VANISHED = "it vanished while the backup ran"  # or it seems so: what is mounted when it is needed is just not there
-_LOOKS_AGAIN = 16  # in one directory, whether names that cannot be found are listed still
-_LISTED = "it is listed, and cannot be found under that name"
-_MISSING = "it was asked for by name and does not exist"
 _NO_DIRECTORY = "it is no directory, and something in it was asked for by name"
 _LOOP = "it is the same directory as one that it lies in (a loop of mounts)"
-_TAG = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})  # what was a directory is none any more
 
@@ -49,6 +45,7 @@ class _Frame:
 
     __slots__ = (
         "avoided",
+        "below",
         "device",
         "error",
         "folder",
@@ -56,6 +53,7 @@ class _Frame:
         "named",
         "names",
         "next",
+        "place",
         "relative_size",
         "tagged",
         "wanted",
@@ -72,21 +70,29 @@ class _Frame:
         self.relative_size = 0  # bytes of the relative path of the directory above
         self.avoided: Collection[bytes] = ()  # what is not to be touched
         self.error = ""  # why the rest of it cannot be looked at
+        self.place = b""  # what stands for where it lies, if looks are compared
+        self.below: Sequence[tuple[bytes, os.stat_result]] | None = (
+            None  # the directories in it, if all else needs no look
+        )
         self.looks_again = 0
 
 
 class Walk:
     """One walk over a tree, see `FileSource.walk`; it keeps at most `OPEN_FOLDERS` directories open that nobody else holds."""
 
-    def __init__(self, root: LocalFolder, rules: Rules, avoid: AbstractSet[tuple[bytes, ...]]) -> None:
-        """*root* is open and held for as long as the walk goes on; *avoid*: as in `FileSource.walk`."""
+    def __init__(
+        self, root: LocalFolder, rules: Rules, avoid: AbstractSet[tuple[bytes, ...]], looks: Looks | None = None
+    ) -> None:
+        """*root* is open and held for as long as the walk goes on; *avoid* and *looks*: as in `FileSource.walk`."""
         # What it looks at: a directory and a name in it. A new object for each, so that a watcher can tell that it is stuck.
         self.mark: tuple[LocalFolder | None, bytes] = (None, b"")
         self._root = root
         self._rules = rules
         self._avoid = avoid
+        self._looks = looks
         self._selection = rules.selection
         self._asks = not rules.selection.keeps_all
+        self._asks_only_directories = rules.selection.keeps_files
         self._needs_paths = rules.selection.needs_paths
         self._frames: list[_Frame] = []
         self._inside: set[Identity | None] = set()  # the directories of all frames
@@ -149,7 +155,7 @@ class Walk:
         try:
             return self._open_below(frame, name, owner=-1)[0], ""
         except OSError as error:
-            return None, _VANISHED if error.errno in _GONE else _text(error)
+            return None, _VANISHED if error.errno in _GONE else text(error)
 
     def _push_behind(self, frame: _Frame, name: bytes | None) -> str:
         """Go on in a directory behind a name; returns why that cannot be, or nothing."""
@@ -163,10 +169,14 @@ class Walk:
 
     def _look_on(self, frame: _Frame) -> tuple[list[Found], Found | None]:
         """Look at some more of what is in a directory, up to the next directory there, which comes second."""
+        if frame.below is not None and not frame.error and frame.next < len(frame.below):
+            frame.next += 1
+            return [], found_of(*frame.below[frame.next - 1], self._rules.devices)
         members: list[Found] = []
         start = frame.next
         frame.next = end = min(start + MEMBERS, len(frame.names))
         selects = self._asks or bool(frame.named)
+        asks_all = bool(frame.named) or not self._asks_only_directories
         stat_of, devices = os.stat, self._rules.devices
         folder, avoided = frame.folder, frame.avoided
         fd = -1 if frame.error else folder.descriptor()
@@ -178,11 +188,11 @@ class Walk:
                     raise TimeoutError(errno.ETIMEDOUT, _AVOIDED)
                 found = found_of(name, stat_of(name, dir_fd=fd, follow_symlinks=False), devices)
             except OSError as error:
-                failed = _failed(frame, name, error)
-                if failed is None:
+                known = failed(frame, name, error)
+                if known is None:
                     continue
-                found = failed
-            if selects:
+                found = known
+            if selects and (asks_all or found.type is not EntryType.FILE):
                 chosen = self._select(frame, found)
                 if chosen is None:
                     continue
@@ -218,7 +228,7 @@ class Walk:
                 below, opened = self._open_below(frame, name, owner=found.metadata.uid)
             except OSError as error:
                 if error.errno not in _GONE:
-                    yield from _unreadable(LocalFolder(frame.folder, name), found, _text(error))
+                    yield from _unreadable(LocalFolder(frame.folder, name), found, text(error))
                     return
             else:
                 yield from self._begin(below, opened)
@@ -236,7 +246,7 @@ class Walk:
         try:
             status = os.stat(name, dir_fd=frame.folder.descriptor(), follow_symlinks=False)
         except OSError as error:
-            found = _failed(frame, name, error)
+            found = failed(frame, name, error)
         else:
             found = found_of(name, status, self._rules.devices)
         return None if found is None else self._select(frame, found)
@@ -260,7 +270,31 @@ class Walk:
                 frame.folder.release()
         else:
             self._push(frame)
-            yield Begin(frame.folder, found)
+            same = self._recall(frame, found)
+            if same is not None and not same.directories and len(self._frames) > 1:
+                self._leave()
+                yield Unchanged(found, same)
+            else:
+                yield Begin(frame.folder, found, frame.place, same)
+
+    def _recall(self, frame: _Frame, found: Found) -> Same | None:
+        """Whether the innermost directory looks as it did when it was saved; then only directories in it are met."""
+        looks = self._looks
+        if looks is None:
+            return None
+        is_root = len(self._frames) == 1
+        frame.place = looks.place(*(b"", b"") if is_root else (self._frames[-2].place, frame.folder.name))
+        if looks.is_empty or len(frame.names) > MOST_MEMBERS:
+            return None
+        select = partial(self._select, frame) if self._asks or frame.named else None
+        asks_all = bool(frame.named) or not self._asks_only_directories
+        seen = glance(found, frame.folder, frame.names, Looking(self, self._rules.devices, select, asks_all))
+        stamp = looks.recall(frame.place, seen.look) if seen is not None else None
+        if seen is None or stamp is None:
+            return None
+        frame.below = seen.below
+        frame.names = [name for name, _ in seen.below]
+        return Same(stamp, seen.names, len(seen.below), seen.users, seen.groups)
 
     def _fill(self, frame: _Frame) -> str:
         """Find the names to look at in a directory; returns why it cannot be looked into, or nothing."""
@@ -281,10 +315,10 @@ class Walk:
             return ""
         try:
             fd = folder.descriptor()
-            names = _list_names(fd)
+            names = list_names(fd)
             frame.tagged = self._find_tag(fd, names)
         except OSError as error:
-            return _text(error)
+            return text(error)
         if frame.tagged is not None:
             frame.named = frozenset({frame.tagged, *named})
             names = list(frame.named)
@@ -300,7 +334,7 @@ class Walk:
         if not selection.caches and not selection.if_present:
             return None
         tag = selection.leaves_out_content(frozenset(names))
-        return None if tag == CACHEDIR_TAG and tag not in selection.if_present and not _is_cache_tag(fd) else tag
+        return None if tag == CACHEDIR_TAG and tag not in selection.if_present and not is_cache_tag(fd) else tag
 
     def _push(self, frame: _Frame) -> None:
         if self._frames and self._needs_paths:
@@ -325,7 +359,7 @@ class Walk:
             try:
                 frame.folder.reopen_from(left.folder)
             except OSError as error:
-                frame.error = f"the way back to the directory it lies in is lost: {_text(error)}"
+                frame.error = f"the way back to the directory it lies in is lost: {text(error)}"
         left.folder.release()
 
 
@@ -341,56 +375,3 @@ def _ends(above: LocalFolder, names: Sequence[bytes], error: str) -> Iterator[St
         folders.append(LocalFolder(folders[-1] if folders else above, name))
     for folder in reversed(folders):
         yield End(folder, error)
-
-
-def _failed(frame: _Frame, name: bytes, error: OSError) -> Found | None:
-    """What is to be said of an object that cannot be looked at; nothing of one that vanished."""
-    if frame.error:
-        text = frame.error
-    elif error.errno != errno.ENOENT:
-        text = _text(error)
-    elif frame.wanted is not None and name in frame.wanted.children:
-        text = _MISSING
-    elif _is_listed(frame, name):
-        text = _LISTED
-    else:
-        return None
-    return Found(name, EntryType.UNKNOWN, Metadata(links=0), error=text)
-
-
-def _is_listed(frame: _Frame, name: bytes) -> bool:
-    """Whether a name that nothing is found under is in its directory still: some servers list names that they do not know."""
-    if frame.looks_again == _LOOKS_AGAIN:
-        return False
-    frame.looks_again += 1
-    try:
-        fd = frame.folder.descriptor()
-        if name not in _list_names(fd):
-            return False
-        os.stat(name, dir_fd=fd, follow_symlinks=False)
-    except OSError:
-        return True
-    return False  # it is there again; the next backup sees it
-
-
-def _list_names(fd: int) -> list[bytes]:
-    """The names in an open directory, in no order. Raises: OSError."""
-    encoding, errors = sys.getfilesystemencoding(), sys.getfilesystemencodeerrors()
-    return [name.encode(encoding, errors) for name in os.listdir(fd)]
-
-
-def _is_cache_tag(folder_fd: int) -> bool:
-    """Whether the file of that name in an open directory is what it is called."""
-    with suppress(OSError):  # in doubt, all is saved, and the walk meets the same fault when it comes to the file
-        if stat.S_ISREG(os.stat(CACHEDIR_TAG, dir_fd=folder_fd, follow_symlinks=False).st_mode):
-            fd = os.open(CACHEDIR_TAG, _TAG, dir_fd=folder_fd)
-            try:
-                return os.read(fd, len(CACHEDIR_SIGNATURE)) == CACHEDIR_SIGNATURE
-            finally:
-                os.close(fd)
-    return False
-
-
-def _text(error: OSError) -> str:
-    """What the system says, without the path that `str` would repeat."""
-    return error.strerror or str(error)

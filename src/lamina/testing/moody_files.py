@@ -68,6 +68,10 @@ class _Looking(Selection):
     def keeps_all(self) -> bool:
         return False
 
+    @property
+    def keeps_files(self) -> bool:
+        return False
+
     def leaves_out(self, absolute: bytes, relative: bytes, name: bytes, *, is_directory: bool, size: int) -> bool:  # noqa: ARG002
         if self.meet is not None:
             self.meet("look", name)

@@ -54,10 +54,11 @@ def save(
     path: str = "tree",
     holder: str = "owner",
     moods: Moods | None = None,
+    cache: Path | None = None,
     **options: Any,
 ) -> tuple[BackupReport, MoodyFiles]:
     """Back a directory up, and say what the source was asked."""
-    repository = small.open(holder)
+    repository = small.open(holder, cache=cache)
     files = MoodyFiles(source, moods) if isinstance(source, Path) else source
     try:
         report = backup(

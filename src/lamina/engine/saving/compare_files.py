@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
+from typing import NamedTuple
 
 from lamina.engine.outcome import Difference
 from lamina.engine.saving.compare import Coverage, VerifyMode
 from lamina.engine.saving.images import ZEROS
 from lamina.engine.saving.sampling import Reservoir
-from lamina.engine.saving.tree_job import Sampled, TreeJob
+from lamina.engine.saving.tree_job import TreeJob
 from lamina.engine.saving.watched import NotAnswering, Watch, WatchedThreads
 from lamina.engine.threads import batched
 from lamina.errors import Damaged, SourceMissing, SourceUnreadable
@@ -20,12 +21,19 @@ from lamina.model.operation import Operation
 from lamina.model.snapshots import Role
 from lamina.repository.contents import ContentPart, cut_part, iter_parts
 from lamina.repository.repository import Repository
-from lamina.repository.trees import walk_tree
+from lamina.repository.trees import find_entry, walk_tree
 from lamina.sources.source import ImageSource
 
 BATCH = 64  # entries handed to a thread at a time
 PARTS = 4  # of a long file in a sample
 _MODIFIED, _GONE = "it was modified since", "it is not there any more"
+
+
+class Stored(NamedTuple):
+    """A stored object, to be compared with its source."""
+
+    names: tuple[bytes, ...]  # from the root of the source
+    entry: Entry
 
 
 class FileComparison:
@@ -62,7 +70,7 @@ class FileComparison:
         compared = 0
         differences: list[Difference] = []
         for length, difference in self._outcomes(
-            self._everything(root) if mode is VerifyMode.FULL else self._sample(), mode
+            self._everything(root) if mode is VerifyMode.FULL else self._sample(root), mode
         ):
             compared += length
             self._operation.progress.advance(read=length)
@@ -76,7 +84,7 @@ class FileComparison:
             self._operation.progress.advance(skipped=max(0, root.size - compared))
         return Coverage(mode, compared, root.size, tuple(differences))
 
-    def _outcomes(self, entries: Iterator[Sampled], mode: VerifyMode) -> Iterator[tuple[int, Difference | None]]:
+    def _outcomes(self, entries: Iterator[Stored], mode: VerifyMode) -> Iterator[tuple[int, Difference | None]]:
         """What came of each entry; none of one that does not answer any more."""
         threads = WatchedThreads(1, self._operation, self._deadline_s)
         try:
@@ -97,23 +105,31 @@ class FileComparison:
             threads.close()
 
     def _compare_batch(
-        self, batch: Sequence[Sampled], mode: VerifyMode, done: list[tuple[int, Difference | None]], watch: Watch
+        self, batch: Sequence[Stored], mode: VerifyMode, done: list[tuple[int, Difference | None]], watch: Watch
     ) -> None:
         for one in batch:
             self._operation.check_stop()
             done.append(self._compare_entry(one, mode, watch))
 
-    def _sample(self) -> Iterator[Sampled]:
-        yield from self._job.read_files.items
-        yield from self._job.unchanged.items
+    def _sample(self, root: Entry) -> Iterator[Stored]:
+        for names, known in (*self._job.read_files.items, *self._job.unchanged.items):
+            entry = known or self._find(root, names)
+            if entry is not None:
+                yield Stored(names, entry)
 
-    def _everything(self, root: Entry) -> Iterator[Sampled]:
+    def _find(self, root: Entry, names: Sequence[bytes]) -> Entry | None:
+        at: Entry | None = root
+        for name in names:
+            at = find_entry(self._reader, at.child, name) if at is not None and at.child is not None else None
+        return at
+
+    def _everything(self, root: Entry) -> Iterator[Stored]:
         if root.child is None:
             return
         for path, entry in walk_tree(self._reader, root.child):
-            yield Sampled(tuple(path.encode("utf-8", "surrogateescape").split(b"/")), entry)
+            yield Stored(tuple(path.encode("utf-8", "surrogateescape").split(b"/")), entry)
 
-    def _compare_entry(self, one: Sampled, mode: VerifyMode, watch: Watch) -> tuple[int, Difference | None]:
+    def _compare_entry(self, one: Stored, mode: VerifyMode, watch: Watch) -> tuple[int, Difference | None]:
         """How many bytes were compared, and what is wrong."""
         entry = one.entry
         if entry.type is not EntryType.FILE or entry.content is None:
@@ -150,17 +166,17 @@ class FileComparison:
             folder.release()
         return length, Difference(self._shown(one), 0, entry.size, reason)
 
-    def _pass_over(self, one: Sampled, why: str) -> tuple[int, None]:
+    def _pass_over(self, one: Stored, why: str) -> tuple[int, None]:
         """A file that is another one now: what is stored cannot be compared with it."""
         self._tell(self._shown(one), why)
         return 0, None
 
-    def _leave_out(self, one: Sampled, why: str) -> None:
+    def _leave_out(self, one: Stored, why: str) -> None:
         """A file of which nobody knows whether it is as stored."""
         self._unanswered.append(one.entry.size)
         self._tell(self._shown(one), why)
 
-    def _shown(self, one: Sampled) -> str:
+    def _shown(self, one: Stored) -> str:
         """Its path as stored."""
         path = b"/".join(one.names).decode("utf-8", "surrogateescape")
         return f"{self._job.path}/{path}" if self._job.path else path

@@ -55,7 +55,10 @@ class KnownEntry(NamedTuple):
 class KnownDirectory:
     """The entries of one directory of the parent, asked for in the order of names."""
 
-    def __init__(self, entries: Iterator[KnownEntry], warn: Callable[[str], None]) -> None:
+    def __init__(self, child: ChunkId | None, entries: Iterator[KnownEntry], warn: Callable[[str], None]) -> None:
+        """*child*: its node; None: the parent has no such directory."""
+        self.child = child
+        self.wastes = False  # some of it is better read again
         self._entries = entries
         self._warn = warn
         self._next = self._advance()
@@ -73,6 +76,12 @@ class KnownDirectory:
             entry = self._next = self._advance()
         return None
 
+    def before(self, name: bytes) -> Iterator[KnownEntry]:
+        """The entries behind the last that was asked for, up to that name."""
+        while self._next is not None and self._next.record.name < name:
+            entry, self._next = self._next, self._advance()
+            yield entry
+
     def rest(self) -> Iterator[KnownEntry]:
         """The entries behind the last that was asked for."""
         while self._next is not None:
@@ -82,7 +91,9 @@ class KnownDirectory:
     def _advance(self) -> KnownEntry | None:
         """What cannot be read of the parent only means that more is read of the source."""
         try:
-            return next(self._entries, None)
+            entry = next(self._entries, None)
+            self.wastes = self.wastes or (entry is not None and entry.is_wasteful)
+            return entry
         except (Damaged, FormatUnknown, NotPermitted) as error:
             self._entries = iter(())
             self._warn(error.message)
@@ -100,15 +111,16 @@ class TreeComparison:
         self._mtime, self._ctime, self._inode = (one in wanted for one in (Compare.MTIME, Compare.CTIME, Compare.INODE))
         self._warn = warn
 
-    def open(self, known: KnownEntry | None) -> KnownDirectory:
-        """What the parent has in a directory."""
+    def open(self, known: KnownEntry | None, *, must_read: bool = False) -> KnownDirectory:
+        """What the parent has in a directory. Raises: Damaged if it *must* be read and cannot be."""
+        warn = _refuse if must_read else self._warn
         child = None
         if known is not None and known.record.type == EntryType.DIRECTORY:
             try:
                 child = known.entry().child
             except (Damaged, FormatUnknown) as error:
-                self._warn(error.message)
-        return KnownDirectory(iter(()) if child is None else self._entries(child), self._warn)
+                warn(error.message)
+        return KnownDirectory(child, iter(()) if child is None else self._entries(child), warn)
 
     def is_same(self, known: KnownEntry, found: Found) -> bool:
         """Whether nothing of an object changed, its metadata included."""
@@ -170,6 +182,10 @@ class TreeComparison:
             if place is not None and length < WASTE * place.plain_size:
                 wasted.append(chunk)
         return frozenset(wasted)
+
+
+def _refuse(message: str) -> None:
+    raise Damaged(message)
 
 
 def _uses(node: DirectoryNode, number: int, wasted: frozenset[ChunkId]) -> bool:

@@ -24,12 +24,14 @@ class Parent:
 
     repository: Repository
     warn: Callable[[str], None]
+    name: str = ""  # of the snapshot that is being made
     snapshot: Snapshot | None = None
     is_clear: bool = True  # there is no doubt which snapshot hints refer to
     must_heal: bool = False  # some snapshot is doubtful: refer only to chunks that were just seen to be whole
 
     def find(self, name: str, chosen: Snapshot | None, clock: Clock) -> None:
         """Take the user's choice, or the newest snapshot of the name that is no other's parent."""
+        self.name = name
         snapshots = self.repository.snapshots()
         self.must_heal = any(one.is_doubtful for one in snapshots)
         found = heads(snapshots, name)

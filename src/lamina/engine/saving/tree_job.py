@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from lamina.engine.outcome import Flaw
 from lamina.engine.saving.known import KnownEntry, TreeComparison
+from lamina.engine.saving.recall import Recall
 from lamina.engine.saving.sampling import Reservoir
 from lamina.model.entries import Entry, EntryState
 from lamina.sources.source import FileSource
@@ -34,10 +35,10 @@ def sum_counts(counts: Sequence[TreeCounts]) -> TreeCounts:
 
 
 class Sampled(NamedTuple):
-    """A stored object, to be compared with its source."""
+    """An object that may be compared with its source."""
 
     names: tuple[bytes, ...]  # from the root of the source
-    entry: Entry
+    entry: Entry | None  # None: what stands under these names
 
 
 @dataclass(slots=True)
@@ -48,6 +49,7 @@ class TreeJob:
     source: FileSource
     known: KnownEntry | None  # the same tree in the parent, whose chunks may be used as they are
     comparison: TreeComparison
+    recall: Recall | None = None  # None: nothing is known of how directories looked, and nothing is noted
     counts: TreeCounts = field(default_factory=TreeCounts)
     flaws: list[Flaw] = field(default_factory=list)
     users: set[int] = field(default_factory=set)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -11,12 +12,15 @@ from lamina.engine.saving.file_reader import FileReader
 from lamina.engine.saving.known import Compare, KnownEntry, TreeComparison
 from lamina.engine.saving.pace import MOST, Pace
 from lamina.engine.saving.parent import Parent
+from lamina.engine.saving.recall import Recall
 from lamina.engine.saving.tree_job import TreeJob
 from lamina.engine.saving.trees import Readers, store_tree
 from lamina.engine.saving.watched import WatchedThreads
-from lamina.errors import Damaged, FormatUnknown
+from lamina.errors import Damaged, FormatUnknown, NotPermitted
 from lamina.model.entries import Content, Entry
+from lamina.model.ids import SessionId
 from lamina.model.operation import Operation
+from lamina.repository.looks import Looks, read_looks, write_looks
 from lamina.repository.repository import Repository
 from lamina.repository.sessions import Session
 from lamina.repository.streams import ChunkPutter
@@ -59,19 +63,36 @@ class TreeBackup:
     def store_tree(self, path: str, source: FileSource, options: TreeOptions) -> tuple[TreeJob, Entry]:
         """Store a tree. Raises: StorageError, SourceError, Stopped."""
         known = self._parent.tree(path)
+        recall = self._recall(path, options, known)
+        if recall is not None and not recall.is_empty:
+            try:
+                return self._store(path, source, options, known, recall)
+            except (Damaged, FormatUnknown, NotPermitted) as error:
+                self._parent.say_damaged(error.message)  # what was passed over is needed: look at everything
+                recall.begin_again()
         try:
-            return self._store(path, source, options, known)
+            return self._store(path, source, options, known, recall)
         except (Damaged, FormatUnknown) as error:
             if known is None:
                 raise
             self._parent.say_damaged(error.message)  # the parent makes no sense there: read everything
-            return self._store(path, source, options, None)
+            return self._store(path, source, options, None, None)
+
+    def _recall(self, path: str, options: TreeOptions, known: KnownEntry | None) -> Recall | None:
+        """What is known of looks. Where something is damaged, more is read than what seems to have changed."""
+        access, snapshot = self._repository.access, self._parent.snapshot
+        if access.cache is None:
+            return None
+        is_of_use = known is not None and options.compare is not None and not self._parent.must_heal
+        if not is_of_use or snapshot is None:
+            return Recall(Looks(access))
+        return Recall(read_looks(access, self._parent.name, path, snapshot.id))
 
     def _store(
-        self, path: str, source: FileSource, options: TreeOptions, known: KnownEntry | None
+        self, path: str, source: FileSource, options: TreeOptions, known: KnownEntry | None, recall: Recall | None
     ) -> tuple[TreeJob, Entry]:
         comparison = TreeComparison(self._repository, options.compare, self._parent.say_damaged)
-        job = TreeJob(path, source, known, comparison)
+        job = TreeJob(path, source, known, comparison, recall)
         reader = FileReader(source, self._storer, self._repository.access.format.chunk_size, self._operation)
         most = options.readers or MOST
         walker = WatchedThreads(1, self._operation, options.file_timeout_s)
@@ -105,3 +126,15 @@ class TreeBackup:
         if self._session.is_behind:
             with self._putter.closed():
                 self._session.catch_up()
+
+
+def remember_looks(
+    repository: Repository, name: str, snapshot: SessionId, jobs: Sequence[TreeJob], operation: Operation
+) -> None:
+    """Note what the directories of a snapshot of that name looked like, for the next backup."""
+    try:
+        for job in jobs:
+            if job.recall is not None:
+                write_looks(repository.access, name, job.path, snapshot, job.recall.stamps)
+    except OSError as error:
+        operation.progress.message(f"the next backup takes longer, for the cache cannot be written: {error.strerror}")

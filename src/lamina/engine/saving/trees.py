@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lamina.engine.saving.file_reader import FileReader, ToRead, unread
 from lamina.engine.saving.growing import Batch, GrowingDirectory, Pending
+from lamina.engine.saving.inside import Inside
 from lamina.engine.saving.known import KnownEntry
 from lamina.engine.saving.pace import Pace
 from lamina.engine.saving.tree_job import Sampled, TreeJob
@@ -15,14 +16,15 @@ from lamina.engine.saving.watched import NotAnswering, Watch, Watched, WatchedTh
 from lamina.engine.saving.watched_walk import WatchedWalk
 from lamina.errors import Damaged, SourceMissing, SourceUnreadable
 from lamina.model.entries import Entry, EntryState, EntryType, Metadata
+from lamina.model.ids import ChunkId
 from lamina.repository.directories import BUNDLED
 from lamina.repository.streams import ChunkPutter
-from lamina.repository.trees import DirectoryWriter
-from lamina.sources.source import Begin, End, Folder, Found, Members
+from lamina.sources.source import Begin, End, Folder, Found, Members, Unchanged
 
 BUNDLE_FILES, BUNDLE_BYTES = 1024, 4 << 20  # bundled at a time: of one directory, whatever else is read meanwhile
 TASKS = 4  # under way at a time
 BEHIND = 4096  # entries of a directory that may wait for one that is still being read
+PASSED = 256  # directories that are the same in a row, which take no time, between two looks at what else is to be done
 LINKS_HELD = 50_000  # files with several names, of which more may come; another name of one forgotten is read by itself
 
 
@@ -42,7 +44,14 @@ def store_tree(job: TreeJob, putter: ChunkPutter, readers: Readers, keep_up: Cal
     Raises: StorageError, SourceError, Stopped.
     """
     run = _Run(job, putter, readers)
-    for step in WatchedWalk(job.source, readers.walker).steps(keep_up):
+    passed = 0
+    for step in WatchedWalk(job.source, readers.walker, job.recall).steps(keep_up):
+        if isinstance(step, Unchanged):
+            run.pass_by(step)
+            passed += 1
+            if passed % PASSED == 0:
+                keep_up()
+            continue
         keep_up()
         if isinstance(step, Begin):
             run.begin(step)
@@ -62,8 +71,7 @@ class _Run:
         self._threads = readers.threads
         self._pace = readers.pace
         self._reader = readers.files
-        self._inside: list[GrowingDirectory] = []
-        self._root: Pending | None = None
+        self._inside = Inside(job, putter)
         # By device and inode: a file with several names, and how many of them may still come.
         self._links: dict[tuple[int, int], tuple[Pending, int]] = {}
         self._batch = Batch()
@@ -74,26 +82,27 @@ class _Run:
         found, job = step.found, self._job
         job.counts.directories += 1
         self._count_owner(found.metadata)
-        above = self._inside[-1] if self._inside else None
-        known = job.known if above is None else above.known.take(found.name)
-        slot = Pending(above, found, known)
-        if above is None:
-            self._root = slot
-        else:
-            above.waiting.append(slot)
-        directory = GrowingDirectory(slot, DirectoryWriter(self._putter), job.comparison.open(known))
-        self._inside.append(directory)
+        if step.same is not None and self._inside.begin_same(step, step.same):
+            return
+        directory, known = self._inside.begin(step)
         if found.error:
             directory.metadata = found.metadata
         elif known is not None and job.comparison.is_same(known, found):
             directory.metadata = known.metadata()
         else:
-            self._read(slot, ToRead(step.folder, found), directory)
+            self._read(directory.slot, ToRead(step.folder, found), directory)
+
+    def pass_by(self, step: Unchanged) -> None:
+        """Deal with a directory that the walk did not go into."""
+        self._job.counts.directories += 1
+        self._count_owner(step.found.metadata)
+        self._note(self._inside.pass_by(step))
 
     def members(self, step: Members) -> None:
         """Deal with some of what is in the innermost directory."""
-        directory, job = self._inside[-1], self._job
-        is_same, take = job.comparison.is_same, directory.known.take
+        directory, job = self._inside.innermost(), self._job
+        directory.stamp = b""
+        is_same, take = job.comparison.is_same, directory.take
         for found in step.found:
             self._count_owner(found.metadata)
             known = take(found.name)
@@ -115,9 +124,14 @@ class _Run:
 
     def end(self, step: End) -> None:
         """Leave the innermost directory."""
-        directory = self._inside.pop()
+        stamp = b"" if step.error else self._inside.leave_reused()
+        if stamp:
+            self._note(stamp)
+            return
+        directory = self._inside.leave()
         if step.error:
             self._give_up(directory, step)
+        directory.keep_rest()
         directory.is_ended = True
         self._bundle(directory)
         self._settle(directory)
@@ -128,14 +142,11 @@ class _Run:
         while self._under_way:
             self._collect(keep_up)
             self._dispatch()
-        assert self._root is not None  # noqa: S101 - a walk begins with it
-        entry = self._root.entry
-        assert entry is not None  # noqa: S101 - a walk ends by leaving it, and what was read is settled
-        return entry.entry() if isinstance(entry, KnownEntry) else entry
+        return self._inside.root()
 
     def _give_up(self, directory: GrowingDirectory, step: End) -> None:
         """Of what nobody could look at in a directory, keep what the parent has of it."""
-        directory.error = step.error
+        directory.error, directory.stamp = step.error, b""
         for known in directory.known.rest():
             found = Found(known.record.name, EntryType.UNKNOWN, Metadata(links=0), error=step.error)
             self._member(directory, step.folder, found, known)
@@ -319,6 +330,7 @@ class _Run:
         if slot.found.error:
             return self._kept(slot, unread(slot.found, directory.error))
         child, totals = directory.writer.finish()
+        self._note_look(directory, child)
         if slot.known is not None and not directory.error:
             record = slot.known.record
             if record.type == EntryType.DIRECTORY and record.link >= 0 and not record.state:
@@ -336,6 +348,20 @@ class _Run:
             error=directory.error,
         )
         return self._noted(slot, entry)
+
+    def _note_look(self, directory: GrowingDirectory, child: ChunkId) -> None:
+        """Note how a directory looks, unless some of it would be read again although it looks the same."""
+        known = directory.known
+        if directory.stamp:
+            self._note(directory.stamp)
+        elif self._job.recall is not None and (known.child is None or (known.child == child and not known.wastes)):
+            look = directory.look()
+            if look is not None:
+                self._job.recall.note(directory.place, look)
+
+    def _note(self, stamp: bytes) -> None:
+        if self._job.recall is not None:
+            self._job.recall.stamps.append(stamp)
 
     def _path(self, slot: Pending) -> str:
         """Where an object is stored."""

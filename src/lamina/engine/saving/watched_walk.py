@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from lamina.engine.saving.watched import NotAnswering, Watch, Watched, WatchedThreads
-from lamina.sources.source import Begin, End, FileSource, Folder, Members, Resume, Step
+from lamina.sources.source import Begin, End, FileSource, Folder, Looks, Members, Resume, Step, Unchanged
 
 AHEAD_ENTRIES = 2048  # looked up in one go, while those of the go before are dealt with
 _STEP_COST = 8  # entries that a step counts as
@@ -14,10 +14,11 @@ _STEP_COST = 8  # entries that a step counts as
 class WatchedWalk:
     """All steps of a source; what does not answer within the deadline is yielded with an error, and the walk goes on."""
 
-    def __init__(self, source: FileSource, threads: WatchedThreads) -> None:
-        """*threads* must be one more than other tasks keep busy."""
+    def __init__(self, source: FileSource, threads: WatchedThreads, looks: Looks | None = None) -> None:
+        """*threads* must be one more than other tasks keep busy; *looks*: as in `FileSource.walk`."""
         self._source = source
         self._threads = threads
+        self._looks = looks
         self._inside: list[bytes] = []  # names of the directories that were begun, the source's root first
         self._after: bytes | None = None  # name that was dealt with last in the innermost
         self._avoid: set[tuple[bytes, ...]] = set()
@@ -28,14 +29,15 @@ class WatchedWalk:
 
         *meanwhile* is called while we wait. Raises: what the source raises, Stopped.
         """
-        steps = self._source.walk()
+        steps = self._source.walk(None, frozenset(), self._looks)
         try:
             while True:
                 try:
                     for step in self._ahead(steps, meanwhile):
                         self._follow(step)
                         yield step
-                        self._dealt_with.append(step.folder)  # whoever still needs it holds it
+                        if not isinstance(step, Unchanged):
+                            self._dealt_with.append(step.folder)  # whoever still needs it holds it
                     return
                 except NotAnswering:
                     if self._is_done:
@@ -74,7 +76,8 @@ class WatchedWalk:
                 step = next(steps, None)
                 if step is None:
                     return False
-                step.folder.hold()  # it is read from later, when the walk may have left it
+                if not isinstance(step, Unchanged):
+                    step.folder.hold()  # it is read from later, when the walk may have left it
                 found.append(step)
                 room -= _STEP_COST + (len(step.found) if isinstance(step, Members) else 0)
             return True
@@ -106,6 +109,8 @@ class WatchedWalk:
             self._after = None
         elif isinstance(step, End):
             self._after = self._inside.pop()
+        elif isinstance(step, Unchanged):
+            self._after = step.found.name
         elif step.found:
             self._after = step.found[-1].name
 

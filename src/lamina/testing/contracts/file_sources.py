@@ -14,7 +14,19 @@ import pytest
 
 from lamina.errors import SourceMissing, SourceUnreadable
 from lamina.model.entries import EntryType, Metadata
-from lamina.sources.source import MEMBERS, Begin, End, FileSource, Folder, Found, Members, OpenFile, Resume, Step
+from lamina.sources.source import (
+    MEMBERS,
+    Begin,
+    End,
+    FileSource,
+    Folder,
+    Found,
+    Members,
+    OpenFile,
+    Resume,
+    Step,
+    Unchanged,
+)
 
 Event = tuple[str, bytes]  # "begin", "member" or "end", and the path
 
@@ -62,7 +74,7 @@ def events(steps: Iterator[Step]) -> list[Event]:
         elif isinstance(step, End):
             found.append(("end", b"/".join(inside[1:])))
             inside.pop()
-        else:
+        elif isinstance(step, Members):
             found += (("member", b"/".join([*inside[1:], member.name])) for member in step.found)
     return found
 
@@ -112,6 +124,7 @@ class FileSourceContract:
     def test_steps_nest_and_name_the_directory_they_are_in(self, source: FileSource) -> None:
         inside: list[Folder] = []
         for step in source.walk():
+            assert not isinstance(step, Unchanged)
             if isinstance(step, Begin):
                 inside.append(step.folder)
             else:
@@ -315,6 +328,7 @@ def events_from(source: FileSource, whole: Sequence[Event], done: int) -> list[E
 def _beginning(steps: Iterator[Step], names: Sequence[bytes]) -> Iterator[Step]:
     """The steps, behind those that another walk yielded before."""
     first = next(steps)
+    assert not isinstance(first, Unchanged)
     for name in names:
         yield Begin(first.folder, Found(name, EntryType.DIRECTORY, Metadata()))
     yield first
