@@ -127,6 +127,21 @@ def test_a_snapshot_that_is_gone_stops_a_prune(hurt: SmallRepository):
     assert len(names(hurt.storage, "generations/")) == 2
 
 
+def test_a_session_that_others_call_committed_is_never_given_up(hurt: SmallRepository):
+    """The record of the newest snapshot is lost; what was said of it later is not."""
+    repository = hurt.open()
+    kept = repository.find_snapshot("kept@latest").id
+    repository.close()
+    record = hurt.storage.get(session_name("snapshots", kept))
+    hurt.storage.delete(session_name("snapshots", kept))
+    hurt.clock.advance(PruneOptions().abort_after * 2)
+    with pytest.raises(PruneRefused, match=f"attributes/{kept.hex()}"):
+        run_prune(hurt)
+    hurt.storage.put(session_name("snapshots", kept), [record])
+    assert run_prune(hurt).finished
+    assert hurt.restore("kept@latest") == KEPT
+
+
 class Forgetful(FaultyStorage):
     """Lists everything but one object."""
 

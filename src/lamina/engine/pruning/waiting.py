@@ -7,15 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from lamina.errors import ObjectExists
+import msgspec
+
+from lamina.errors import ObjectExists, PruneRefused
 from lamina.model.ids import SessionId
 from lamina.model.process import Process
 from lamina.repository.access import Access
 from lamina.repository.announcements import Announcement, last_signs, undecided
-from lamina.repository.decisions import decide_abort
-from lamina.repository.records import AbortRecord, StartRecord
+from lamina.repository.decisions import decide_abort, read_decision
+from lamina.repository.format import Kind, session_name
+from lamina.repository.records import AbortRecord, AttributesRecord, RemovalRecord, StartRecord
 from lamina.repository.sessions import hash_machine
 
+_ABOUT: list[tuple[str, Kind, type[msgspec.Struct]]] = [
+    ("attributes", Kind.ATTRIBUTES, AttributesRecord),
+    ("removed", Kind.REMOVAL, RemovalRecord),
+]
 DAY = timedelta(days=1)
 
 
@@ -52,10 +59,29 @@ def give_up_dead(access: Access, found: Sequence[Announcement], patience: Patien
 
 
 def find_dead(access: Access, found: Sequence[Announcement], patience: Patience, now: datetime) -> dict[SessionId, str]:
-    """Those among *found* that will never go on, and why. Raises: StorageError."""
+    """Those among *found* that will never go on, and why.
+
+    Raises: PruneRefused if one of them was committed, for all that others say, and its record is lost; StorageError.
+    """
     signs = last_signs(access.storage, {one.session for one in found}) if found else {}
     reasons = {one.session: why_dead(access, one, signs[one.session], patience, now) for one in found}
-    return {session: reason for session, reason in reasons.items() if reason}
+    dead = {session: reason for session, reason in reasons.items() if reason}
+    for session in dead:
+        _check_never_committed(access, session)
+    return dead
+
+
+def _check_never_committed(access: Access, session: SessionId) -> None:
+    """Nobody says anything about a snapshot that never was: its record is lost. Raises: PruneRefused."""
+    for folder, kind, record in _ABOUT:
+        listed = [found.name for found in access.storage.objects(session_name(folder, session) + "/")]
+        for signed in access.control.numbered(listed, kind, record, lambda _: None):
+            name = session_name("snapshots", session)
+            if read_decision(access.storage, access.control, session) is None:
+                raise PruneRefused(
+                    f"{name} is missing, and {signed.name} says that it was committed",
+                    hint="put it back from a copy of the storage; or if nobody ever made that snapshot, delete what is said of it",
+                )
 
 
 def why_dead(access: Access, one: Announcement, signs: Sequence[datetime], patience: Patience, now: datetime) -> str:
