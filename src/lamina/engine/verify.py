@@ -17,7 +17,7 @@ from lamina.model.operation import Operation
 from lamina.model.snapshots import Role, Snapshot
 from lamina.repository.coverage import Coverage
 from lamina.repository.format import session_name
-from lamina.repository.generations import buried_by, missing_generations
+from lamina.repository.generations import buried_by, missing_generations, newest_generation
 from lamina.repository.inspection import Inspector
 from lamina.repository.repository import Repository
 from lamina.storage.storage import StoredObject
@@ -130,7 +130,7 @@ class _Run:
         self.problems, self.warnings = [], []
         inspector = Inspector(self._repository)
         self._repository.ignore_cache()
-        self.snapshots = self._repository.snapshots(removed=True)
+        self.snapshots = self._needed_snapshots()
         has_index = self._guard("index/", self._repository.uncached_reader)
         found = sorted(self._repository.storage.objects(), key=lambda item: item.name)
         there = [item for item in found if inspector.is_pack(item.name)]
@@ -155,6 +155,16 @@ class _Run:
         everyone = tuple(snapshot.id.hex() for snapshot in self.snapshots)
         self.problems.append(Problem("index/", "cannot be read, so that nothing can be restored", everyone))
         self.problems += self.packs.problems
+
+    def _needed_snapshots(self) -> list[Snapshot]:
+        """All but those that a prune under way buries: what only they need may be gone already."""
+        access = self._repository.access
+        try:
+            prune = newest_generation(access.storage, access.control)
+        except FAULTS:  # that is said of its record
+            prune = None
+        burying = set(prune.opened.buried) if prune is not None and prune.closed is None else set()
+        return [one for one in self._repository.snapshots(removed=True) if not one.removed or one.id not in burying]
 
     def _choose(self, there: Sequence[StoredObject]) -> Sequence[StoredObject]:
         """The packs to be read, in order."""
