@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from lamina.crypto.hashing import derive
@@ -123,13 +123,28 @@ def lost_records(storage: Storage, control: ControlRecords) -> list[str]:
     return lost
 
 
-def next_number(storage: Storage, after: int) -> int:
-    """The first number behind *after* that no record of a generation uses, not even a forged one."""
-    taken = {found.name[len(_FOLDER) :].partition("/")[0] for found in storage.objects(_FOLDER)}
+def next_number(storage: Storage, control: ControlRecords, after: int) -> int:
+    """The first number behind *after* where nothing forged lies.
+
+    A prune that has just begun there is no reason to go on: there is one generation at a time, and only one can have its
+    number. Raises: Damaged, StorageError.
+    """
+    names = {found.name for found in storage.objects(_FOLDER)}
     number = after + 1
-    while f"{number:08d}" in taken:
+    while _is_spoiled(control, number, names):
         number += 1
     return number
+
+
+def _is_spoiled(control: ControlRecords, number: int, names: Collection[str]) -> bool:
+    opened, closed = generation_name(number, "open"), generation_name(number, "closed")
+    if opened in names:
+        try:
+            control.read(opened, Kind.GENERATION_OPEN, GenerationOpenRecord)
+        except RecordForged:
+            return True
+        return False
+    return closed in names and read_closed(control, number) is None
 
 
 def _newest_first(storage: Storage, control: ControlRecords) -> Iterator[Generation]:

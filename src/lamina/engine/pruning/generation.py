@@ -91,7 +91,7 @@ class Pruning:
             newest = newest_generation(self._access.storage, self._access.control)
             if newest is not None and newest.number >= number:
                 return None
-            number = next_number(self._access.storage, number)  # something forged lies there
+            number = next_number(self._access.storage, self._access.control, number)  # something forged lies there
 
     def wait(self, generation: int, patience: timedelta) -> tuple[Waited, ...]:
         """Wait until no session may need what is condemned and not know it; those that are waited for still.

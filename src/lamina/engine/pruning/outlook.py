@@ -117,7 +117,9 @@ def _look_at_snapshots(access: Access, undo_window: timedelta, operation: Operat
         raise
     for name in last.closed.due if last is not None and last.closed is not None else ():
         listed.pop(_pack_of(name), None)
-    number = under_way.number if under_way is not None else next_number(storage, newest.number if newest else 0)
+    number = (
+        under_way.number if under_way is not None else next_number(storage, control, newest.number if newest else 0)
+    )
     return Outlook(number, under_way, last, committed, burying, index, live, listed, decided)
 
 
