@@ -3,13 +3,15 @@
 VENV ?= .venv
 PYTEST_WORKERS ?= 2
 ARGS ?=
+SEEDS ?= 60
+SEED ?= 1
 BIN := $(VENV)/bin
 # mkfs.ext4, debugfs and losetup live where a user's PATH does not look.
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs lock clean
+.PHONY: help demo test simulate check bench docs lock clean
 
 help: ## list the targets
 	@echo "Usage: make TARGET [ARGS='…']"
@@ -22,6 +24,10 @@ demo: ## back up a real disk image, change it, back it up again, verify, restore
 test: ## install what the tests need and run them all (ARGS='-k name', PYTEST_WORKERS=0 for one process)
 	@scripts/bootstrap test
 	$(BIN)/pytest -n $(PYTEST_WORKERS) --dist worksteal $(ARGS)
+
+simulate: ## many clients of one repository under bad weather, replayable (SEEDS=60 SEED=1; ARGS=--trace shows each step)
+	@scripts/bootstrap simulate
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(SEED) $(ARGS)
 
 check: ## formatting, lints, types, layers, and that the documents tell the truth
 	@scripts/bootstrap test

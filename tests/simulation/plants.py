@@ -1,0 +1,232 @@
+"""Omissions, planted one at a time: each takes one rule of the protocol out of the real code.
+
+A simulator that does not find every one of them would prove nothing by finding nothing else. `tests/simulation/test_plants.py`
+holds it to that, and docs/concepts/proof.md says how often each was found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from typing import Any
+from unittest.mock import patch
+
+from lamina.engine.pruning import generation as pruning
+from lamina.engine.pruning.outlook import mark_all
+from lamina.engine.pruning.rescue import Rescue, Rescuer
+from lamina.errors import ObjectMissing, StorageUnavailable
+from lamina.model.snapshots import Role, Snapshot
+from lamina.repository import control, sessions
+from lamina.repository.format import Kind, session_name
+from lamina.repository.generations import Generations, read_generations
+from lamina.repository.index_records import CountedRecords
+from lamina.repository.repository import Repository
+from lamina.repository.sessions import Parent, Session, SnapshotFacts, say_caught_up
+from lamina.storage.retrying import Retrying
+from lamina.testing.simulated_storage import Disk
+
+Plant = Callable[[ExitStack], None]
+PLANTS: dict[str, Plant] = {}
+
+
+@contextmanager
+def planted(name: str) -> Iterator[None]:
+    """Inside this block one rule is left out. Raises: KeyError."""
+    with ExitStack() as stack:
+        PLANTS[name](stack)
+        yield
+
+
+def plant(function: Plant) -> Plant:
+    """Give an omission its name: that of the function, with blanks."""
+    PLANTS[function.__name__.strip("_").replace("_", " ")] = function
+    return function
+
+
+# storage
+
+
+@plant
+def _no_fsync(stack: ExitStack) -> None:
+    """A put is acknowledged before the disk has it."""
+    stack.enter_context(patch.object(Disk, "make_durable", lambda *_: None))
+
+
+@plant
+def _error_read_as_absence(stack: ExitStack) -> None:
+    """A storage that does not answer counts as one that has nothing (restic 4612, kopia 5217)."""
+    persist = Retrying._persist
+
+    def believe(storage: Retrying, what: str, call: Callable[[], Any]) -> Any:
+        try:
+            return persist(storage, what, call)
+        except StorageUnavailable as error:
+            if what.startswith(("get ", "stat ")):
+                raise ObjectMissing(what) from error
+            if what.startswith("list "):
+                return []
+            raise
+
+    stack.enter_context(patch.object(Retrying, "_persist", believe))
+
+
+@plant
+def _commit_overwrites(stack: ExitStack) -> None:
+    """The snapshot is put whatever is there, an abort marker for example."""
+    write = control.ControlRecords.write
+
+    def overwrite(records: control.ControlRecords, kind: Kind, name: str, *rest: Any, **more: Any) -> None:
+        if kind is Kind.SNAPSHOT:
+            records._storage.delete(name)
+        write(records, kind, name, *rest, **more)
+
+    stack.enter_context(patch.object(control.ControlRecords, "write", overwrite))
+
+
+# writers
+
+
+@plant
+def _index_published_after_the_commit(stack: ExitStack) -> None:
+    """The snapshot is there before anybody can know where its chunks are."""
+
+    def commit(session: Session, facts: SnapshotFacts) -> None:
+        session.writer.flush()
+        session.catch_up()
+        name = session_name("snapshots", session.id)
+        session._access.control.write(Kind.SNAPSHOT, name, session._record(facts), session._body(facts))
+        session._publish()
+
+    stack.enter_context(patch.object(Session, "commit", commit))
+
+
+@plant
+def _condemned_packs_not_avoided(stack: ExitStack) -> None:
+    """A writer deduplicates against packs that a prune is about to delete."""
+
+    def read(*arguments: Any) -> Generations:
+        return replace(read_generations(*arguments), condemned=frozenset())
+
+    stack.enter_context(patch.object(sessions, "read_generations", read))
+
+
+@plant
+def _no_comparison_at_refresh(stack: ExitStack) -> None:
+    """A writer says that it caught up, and did not look what it uses."""
+
+    def catch_up(session: Session) -> None:
+        generations = read_generations(session._access.storage, session._access.control)
+        if generations.newest > session._caught_up:
+            say_caught_up(session._access, session.id, generations.newest)
+            session._caught_up = generations.newest
+
+    stack.enter_context(patch.object(Session, "catch_up", catch_up))
+
+
+@plant
+def _parent_not_looked_at_again(stack: ExitStack) -> None:
+    """What a parent refers to is believed to stay, whatever became of the parent."""
+
+    def rely_on(session: Session, parent: Parent) -> bool:
+        session.parents.append(replace(parent, still_there=lambda: True))
+        return True
+
+    stack.enter_context(patch.object(Session, "rely_on", rely_on))
+
+
+@plant
+def _generation_not_read_again_after_the_start(stack: ExitStack) -> None:
+    """A prune that began while the session announced itself is overlooked."""
+    stack.enter_context(patch.object(sessions, "read_generations", _FirstAnswer()))
+
+
+class _FirstAnswer:
+    """Reads generations once for each start, and gives the same answer again to the read behind it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, Generations] = {}
+
+    def __call__(self, storage: Any, records: control.ControlRecords) -> Generations:
+        first = self._kept.pop(id(records), None)
+        if first is not None:
+            return first
+        found = read_generations(storage, records)
+        import sys
+
+        if sys._getframe(1).f_code.co_name == "begin_session":
+            self._kept[id(records)] = found
+        return found
+
+
+@plant
+def _deltas_of_aborted_sessions_used(stack: ExitStack) -> None:
+    """A writer deduplicates against what an aborted session wrote."""
+    stack.enter_context(patch.object(CountedRecords, "doubtful_packs", lambda _: frozenset()))
+
+
+# prunes
+
+
+@plant
+def _no_waiting_for_old_sessions(stack: ExitStack) -> None:
+    """A prune deletes while sessions that know nothing of it are still writing."""
+    stack.enter_context(patch.object(pruning.Pruning, "wait", lambda *_: ()))
+
+
+@plant
+def _no_second_mark(stack: ExitStack) -> None:
+    """What was committed or brought back while the prune waited is not looked at."""
+    stack.enter_context(patch.object(pruning, "mark_all", lambda *_: None))
+
+
+@plant
+def _removed_meanwhile_counts_as_dead(stack: ExitStack) -> None:
+    """A snapshot that came and was removed while the prune waited is not marked, although it was not buried."""
+
+    def mark(live: Any, committed: Any, buried: Any) -> None:
+        mark_all(live, {session: one for session, one in committed.items() if one.removed_at is None}, buried)
+
+    stack.enter_context(patch.object(pruning, "mark_all", mark))
+
+
+@plant
+def _no_copying_of_live_blobs(stack: ExitStack) -> None:
+    """Condemned packs are deleted with what is needed of them."""
+    stack.enter_context(patch.object(Rescuer, "empty", lambda *_: Rescue()))
+
+
+@plant
+def _removals_not_read_again(stack: ExitStack) -> None:
+    """What was brought back after the prune looked, and before it said so, is buried."""
+    stack.enter_context(patch.object(pruning, "still_removed", lambda opened, _: set(opened.buried)))
+
+
+@plant
+def _tombstones_of_today(stack: ExitStack) -> None:
+    """A prune buries what is removed when it acts, not what it said that it would."""
+
+    def removed(_: Any, committed: Any) -> set[Any]:
+        return {session for session, one in committed.items() if one.removed_at is not None}
+
+    stack.enter_context(patch.object(pruning, "still_removed", removed))
+
+
+# keepers
+
+
+@plant
+def _naive_undo(stack: ExitStack) -> None:
+    """Who brings a snapshot back does not look whether a prune has buried it."""
+
+    def unforget(repository: Repository, snapshot: Snapshot) -> Snapshot:
+        repository._put_removal(snapshot, removed=False)
+        return replace(snapshot, removed=False)
+
+    stack.enter_context(patch.object(Repository, "unforget", unforget))
+
+
+@plant
+def _tombstones_of_anybody_believed(stack: ExitStack) -> None:
+    """Whoever has any key may remove snapshots."""
+    stack.enter_context(patch.dict(control.MAY_WRITE, {Kind.REMOVAL: frozenset(Role)}))

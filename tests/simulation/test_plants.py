@@ -1,0 +1,29 @@
+"""The simulator is to be believed: each rule that is left out on purpose makes it find lost data."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.plants import PLANTS
+from tests.simulation.test_simulation import counted, simulate
+
+MOST = 1500  # seeds until each has to be found; docs/concepts/proof.md says how many it took
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("name", PLANTS)
+def test_an_omission_is_found(name: str):
+    run = simulate("--plant", name, "--seeds", str(MOST), "--until-lost", "--json")
+    assert run.returncode == 1, f"{MOST} seeds found nothing: {run.stdout[-500:]}{run.stderr[-2000:]}"
+    assert counted(run)["lost"], run.stderr
+
+
+def test_what_is_planted_is_gone_afterwards():
+    from lamina.repository.sessions import Session
+    from tests.simulation.plants import planted
+
+    before = Session.commit
+    with planted("index published after the commit"):
+        assert Session.commit is not before
+    assert Session.commit is before
