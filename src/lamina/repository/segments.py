@@ -83,6 +83,8 @@ def publish(access: Access, record: ManifestRecord, base: ManifestRecord | None)
     There is one manifest for each generation, under the first number behind *base* that nobody holds: who wakes up after his
     generation ended finds its place taken. Raises: Damaged, StorageError.
     """
+    if base is not None and base.generation >= record.generation:
+        return base
     number = max(record.generation, base.number + 1 if base is not None else 1)
     while number <= LAST_NUMBER:
         taken = _manifest_at(access, number)

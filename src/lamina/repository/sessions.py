@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from lamina.crypto.hashing import derive, keyed_hash
-from lamina.errors import ChunkMissing, ObjectExists, ObjectMissing, SessionAborted
+from lamina.errors import ChunkMissing, Damaged, ObjectExists, ObjectMissing, ObjectTruncated, SessionAborted
 from lamina.model.ids import ChunkId, SessionId
 from lamina.model.operation import Operation
 from lamina.model.process import Process
@@ -196,13 +196,18 @@ class Session:
         self._deltas += 1
 
     def _rescue(self, chunk: ChunkId) -> None:
-        place = next(self.index.places(chunk), None)
-        if place is None:
-            raise ChunkMissing(
-                f"chunk {chunk.hex()}, which this backup refers to, is gone from the index",
-                hint="run the backup again: it will read and store that content anew",
-            )
-        self.writer.copy(self.reader, place)
+        """Copy a chunk from the first of its places that can be read. Raises: ChunkMissing, StorageError."""
+        why: Exception | None = None
+        for place in self.index.places(chunk):
+            try:
+                self.writer.copy(self.reader, place)
+                return
+            except (Damaged, ObjectMissing, ObjectTruncated) as error:
+                why = error
+        raise ChunkMissing(
+            f"chunk {chunk.hex()}, which this backup refers to, is gone from the index",
+            hint="run the backup again: it will read and store that content anew",
+        ) from why
 
     def _use_all(self, root: ChunkId) -> None:
         """Treat everything under a snapshot's root as used: the snapshot no longer protects it."""

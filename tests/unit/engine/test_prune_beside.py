@@ -356,3 +356,24 @@ def test_a_session_whose_parent_goes_copies_what_it_took_from_it(small: SmallRep
         root = parent.root
         session.commit(SnapshotFacts(root, CHUNK, 0, False, "s", "", "", (), frozenset(), None))
     assert small.restore("latest") == OLD
+
+
+def test_a_delta_that_a_given_up_session_writes_late_is_nowhere_relied_on(small: SmallRepository):
+    """What it names was deleted as nobody's; whoever found it there again would refer to nothing."""
+    small.back_up(OLD)
+    with running(small) as (_, session):
+        chunk = put(session, NEW)
+        session.writer.flush()
+        small.clock.advance(timedelta(days=2))
+        run_prune(small)  # gives it up
+        forget(small, "latest")
+        assert run_prune(small).deleted
+        assert names(small.storage, "data/") == []
+        session.give_up()  # publishes
+        with pytest.raises(SessionAborted):
+            commit(session, chunk)
+    small.back_up(NEW)
+    assert small.restore("latest") == NEW
+    run_prune(small)
+    small.back_up(NEW + OLD)
+    assert small.restore("latest") == NEW + OLD

@@ -117,14 +117,28 @@ class Pruning:
 
     def carry_out(self, generation: Generation, seen: Outlook, max_time: timedelta | None) -> None:
         """Do what the generation is for, once nobody is waited for. Raises: PruneRefused, StorageError, Stopped."""
+        if self._believe_closed(generation.number):
+            return
         manifest = manifest_of(self._access, generation.number)
         if manifest is None:
             try:
                 manifest = self._make_manifest(generation, seen, max_time)
-            except PruneRefused:
-                self.call_off(generation)
+            except (PruneRefused, ObjectMissing) as error:
+                if self._believe_closed(generation.number):
+                    return  # another prune was faster, and deleted what this one looked for
+                if isinstance(error, PruneRefused):
+                    self.call_off(generation)
                 raise
         self._close(generation, manifest)
+
+    def _believe_closed(self, number: int) -> bool:
+        """Finish what another prune closed; False if nobody did."""
+        closed = read_closed(self._access.control, number)
+        if closed is None:
+            return False
+        self.buried = tuple(SessionId(session) for session in closed.buried)
+        self._delete(closed.due)
+        return True
 
     def call_off(self, generation: Generation) -> None:
         """End a generation that cannot go on: nothing is buried or deleted. Raises: StorageError, Damaged.
@@ -177,18 +191,14 @@ class Pruning:
         last = last_closed(storage, control)
         due = self._due(generation, manifest, last)
         closed = GenerationClosedRecord(manifest.buried, due, sorted(all_buried(last)))
-        try:
-            control.write(Kind.GENERATION_CLOSED, generation_name(generation.number, "closed"), closed)
-        except ObjectExists as error:
-            found = read_closed(control, generation.number)
-            if found is None:
-                raise PruneRefused(
-                    f"something forged lies where generation {generation.number} has to be closed",
-                    hint="delete that object, and find out who can write to the storage: see the threat model",
-                ) from error
-            closed = found
-        self.buried = tuple(SessionId(session) for session in closed.buried)
-        self._delete(closed.due)
+        name = generation_name(generation.number, "closed")
+        with suppress(ObjectExists):
+            control.write(Kind.GENERATION_CLOSED, name, closed)
+        if not self._believe_closed(generation.number):
+            raise PruneRefused(
+                f"something forged lies under {name}, where this prune has to end",
+                hint="delete that object, and find out who can write to the storage: see the threat model",
+            )
 
     def _due(self, generation: Generation, manifest: ManifestRecord, last: Generation | None) -> list[str]:
         """Everything that is there and nobody needs once the generation is closed."""
@@ -242,8 +252,8 @@ class Pruning:
 
 def still_removed(opened: GenerationOpenRecord, committed: Mapping[SessionId, Committed]) -> set[SessionId]:
     """Whom a generation buries: those it named at the beginning, unless they were brought back meanwhile."""
-    named = (SessionId(session) for session in opened.buried)
-    return {session for session in named if committed[session].removed_at is not None}
+    there = ((SessionId(session), committed.get(SessionId(session))) for session in opened.buried)
+    return {session for session, one in there if one is not None and one.removed_at is not None}
 
 
 def _waiting_for(waited: tuple[Waited, ...]) -> str:

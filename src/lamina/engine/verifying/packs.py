@@ -74,7 +74,8 @@ class Packs:
             indexed[pack.id] = pack
             marks[pack.id] += mark
         good = self.health.good
-        self._missing = indexed.keys() - self.sizes.keys()
+        doubtful = self._repository.index.is_doubtful  # a prune may have deleted what an aborted session stored
+        self._missing = {pack for pack in indexed.keys() - self.sizes.keys() if not doubtful(pack)}
         for pack in indexed.values():
             if pack.id in self._missing:
                 problems.append(Problem(pack.name, IS_MISSING))
