@@ -1,15 +1,26 @@
-"""Any order of backups, edits, forgetting and bringing back: every snapshot restores, the list is right."""
+"""Any order of backups, edits, forgetting, bringing back and pruning: every snapshot restores, the list is right."""
 
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
+from hypothesis.stateful import (
+    Bundle,
+    MultipleResults,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+)
 
 from lamina.engine.backup import VerifyMode
 from lamina.testing.repositories import CHUNK, SmallRepository
+from tests.unit.engine.test_prune import NOW, run_prune
 
 
 class Repositories(RuleBasedStateMachine):
@@ -57,8 +68,20 @@ class Repositories(RuleBasedStateMachine):
         self.removed.add(snapshot)
         return snapshot
 
+    @rule(holder=st.sampled_from(["owner", "steward"]), threshold=st.sampled_from([0.5, 1.0]))
+    def prune(self, holder: str, threshold: float) -> None:
+        """Bury all that is forgotten."""
+        report = run_prune(self.small, replace(NOW, threshold=threshold), holder=holder)
+        assert report.finished
+        assert {one.hex() for one in report.buried} == self.removed
+        for snapshot in self.removed:
+            del self.contents[snapshot], self.tags[snapshot]
+        self.removed = set()
+
     @rule(target=there, snapshot=consumes(gone))
-    def unforget(self, snapshot: str) -> str:
+    def unforget(self, snapshot: str) -> str | MultipleResults[str]:
+        if snapshot not in self.contents:
+            return multiple()  # it is buried
         repository = self.small.open()
         repository.unforget(repository.find_snapshot(snapshot, removed=True))
         repository.close()
