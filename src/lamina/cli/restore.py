@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from lamina import wiring
@@ -88,7 +89,7 @@ def run_restore(call: Call) -> int:
         if snapshot.trust is Trust.DISTRUSTED:
             why = "something that it needs was found damaged" if snapshot.damaged else "it differed from its source"
             call.output.warning(f"snapshot {snapshot.short_id} is distrusted: {why}")
-        with hinting_at_salvage():
+        with nullcontext() if arguments.salvage else hinting_at_salvage():
             single = None if is_directory else find_single(repository.reader(), snapshot, paths)
         if single is None and target != STDOUT:
             return restore_tree_of(call, (repository, operation), snapshot, paths)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from lamina import wiring
@@ -47,7 +48,7 @@ def restore_tree_of(call: Call, world: tuple[Repository, Operation], snapshot: S
             hint="name a directory, or one file of the snapshot (SNAPSHOT:PATH)",
         )
     options = _options(call)
-    with hinting_at_salvage():
+    with nullcontext() if arguments.salvage else hinting_at_salvage():
         plan = plan_tree(repository.reader(), snapshot, paths)
     output.event("start", verb="restore", snapshot=snapshot.id.hex(), size=plan.size)
     owners = Owners({}, {}) if arguments.numeric_ids else Owners(snapshot.users, snapshot.groups)

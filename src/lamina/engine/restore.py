@@ -116,7 +116,7 @@ def restore(
             run.pour(item, target)
     except LaminaError as error:
         error.say_too(f"{target.name} is incomplete and must not be used as it is")
-        if isinstance(error, Damaged):
+        if isinstance(error, Damaged) and not salvage:
             error.hint = HINT
         raise
     finally:
