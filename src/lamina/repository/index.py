@@ -78,8 +78,9 @@ class Index:
     def rows_of(self, wanted: PackId) -> Iterator[tuple[ChunkId, int, int, int]]:
         """What the index records say that one pack holds: chunk, offset, stored size, plain size. Reads all of them."""
         for table in self._tables:
-            for chunk, pack, offset, stored, plain in table.rows():
-                if table.packs[pack].id == wanted:
+            numbers = {number for number, pack in enumerate(table.packs) if pack.id == wanted}
+            for chunk, pack, offset, stored, plain in table.rows() if numbers else ():
+                if pack in numbers:
                     yield ChunkId(chunk), offset, stored, plain
 
     def is_doubtful(self, pack: PackId) -> bool:

@@ -69,39 +69,35 @@ def survey(
     *trust_copies*: count one place of a chunk as live and the others as spare; else all as live.
     Raises: PruneRefused if a chunk that is needed lies in no pack that is there.
     """
-    packs = table.packs if table is not None else []
-    there = [_is_there(pack, listed) for pack in packs]
-    live_bytes, spare, dead = (array("Q", bytes(8 * len(packs))) for _ in range(3))
+    numbers = _numbers(table, listed)
+    live_bytes, spare, dead = (array("Q", bytes(8 * len(listed))) for _ in range(3))
     previous, needed, kept = b"", False, True
     for ordinal, (chunk, pack, _, stored, _) in enumerate(table.rows() if table is not None else ()):
         if chunk != previous:
             if needed and not kept:
                 raise _nowhere(previous)
             previous, needed, kept = chunk, live.is_marked(ordinal), False
-        if not there[pack]:
+        number = numbers[pack]
+        if number < 0:
             continue
         if not needed:
-            dead[pack] += stored
+            dead[number] += stored
         elif kept and trust_copies:
-            spare[pack] += stored
+            spare[number] += stored
         else:
-            live_bytes[pack] += stored
+            live_bytes[number] += stored
             kept = True
     if needed and not kept:
         raise _nowhere(previous)
-    yield from _uses(packs, listed, live_bytes, spare, dead)
+    for number, (pack_id, one) in enumerate(listed.items()):
+        yield PackUse(pack_id, one.size, one.meta, live_bytes[number], spare[number], dead[number])
 
 
-def _uses(
-    packs: list[Pack], listed: Mapping[PackId, StoredPack], live: array[int], spare: array[int], dead: array[int]
-) -> Iterator[PackUse]:
-    """One for each listed pack; what several index records say of one is added up."""
-    sums: dict[PackId, tuple[int, int, int]] = {}
-    for number, pack in enumerate(packs):
-        before = sums.get(pack.id, (0, 0, 0))
-        sums[pack.id] = before[0] + live[number], before[1] + spare[number], before[2] + dead[number]
-    for pack_id, stored in listed.items():
-        yield PackUse(pack_id, stored.size, stored.meta, *sums.get(pack_id, (0, 0, 0)))
+def _numbers(table: Table | None, listed: Mapping[PackId, StoredPack]) -> array[int]:
+    """For each pack of the table its place among those *listed*, or -1 if it is not there."""
+    order = {pack: number for number, pack in enumerate(listed)}
+    packs = table.packs if table is not None else ()
+    return array("i", (order[pack.id] if _is_there(pack, listed) else -1 for pack in packs))
 
 
 def _is_there(pack: Pack, listed: Mapping[PackId, StoredPack]) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, overload
 
 import msgspec
 from blake3 import blake3
@@ -64,6 +64,34 @@ def place_mark(chunk: bytes, offset: int, stored_size: int, plain_size: int) -> 
     return int.from_bytes(public_hash([_MARKED.pack(chunk, offset, stored_size, plain_size)])[:16], "little")
 
 
+class Packs(Sequence[Pack]):
+    """The packs of a table, made when they are asked for: a large repository has hundreds of thousands."""
+
+    def __init__(self, encoded: memoryview) -> None:
+        self._encoded = encoded
+
+    def __len__(self) -> int:
+        return len(self._encoded) // _PACK.size
+
+    @overload
+    def __getitem__(self, number: int) -> Pack: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[Pack]: ...
+
+    def __getitem__(self, number: int | slice) -> Pack | list[Pack]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        pack, size, meta = _PACK.unpack_from(self._encoded, number * _PACK.size)
+        return Pack(pack, size, bool(meta))
+
+    def __iter__(self) -> Iterator[Pack]:
+        for pack, size, meta in _PACK.iter_unpack(self._encoded):
+            yield Pack(PackId(pack), size, bool(meta))
+
+
 class Table:
     """One sorted table, open for look-ups from any number of threads."""
 
@@ -83,10 +111,7 @@ class Table:
             view[_HEAD.size : _HEAD.size + covers_size], type=frozenset[str]
         )
         start = _HEAD.size + covers_size
-        self.packs = [
-            Pack(PackId(pack), size, bool(meta))
-            for pack, size, meta in _PACK.iter_unpack(view[start : start + packs * _PACK.size])
-        ]
+        self.packs = Packs(view[start : start + packs * _PACK.size])
         self._rows = view[start + packs * _PACK.size : -_HASH_SIZE]
 
     def __len__(self) -> int:

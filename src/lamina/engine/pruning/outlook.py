@@ -70,7 +70,7 @@ def look(access: Access, rules: Rules, undo_window: timedelta, operation: Operat
         seen.deltas = sum(delta_session(name) not in counted.undecided for name in counted.deltas)
         table = seen.index.join()
         _check_packs(table, seen.listed, named)
-        uses = list(survey(table, seen.live, seen.listed, trust_copies=access.role is Role.OWNER))
+        uses = survey(table, seen.live, seen.listed, trust_copies=access.role is Role.OWNER)
         if seen.under_way is None:
             seen.choice = choose(uses, _Decided(access, seen).may_go, rules)
         else:
