@@ -5,11 +5,13 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from lamina.engine.backup import BackupOptions, Input, backup
+from lamina.engine.prune import PruneOptions, prune
 from lamina.engine.verify import verify
 from lamina.model.entries import Entry, EntryType, SlicedContent, Totals
 from lamina.model.ids import ChunkId
@@ -221,3 +223,20 @@ def test_a_directory_without_one_of_its_nodes_is_not_half_restored(place: Path):
     snapshot = store_nodes(place / "copy", make)
     done = read_alone(place / "copy", place / "recovery-key", snapshot, "", place / "out", program=TREES)
     assert (done.returncode != 0, "is nowhere" in done.stderr) == (True, True)
+
+
+def test_what_a_prune_moved_is_read_like_anything_else(place: Path):
+    """Blobs of several sessions lie in one pack then, each with the key that its own session made."""
+    shared, dead = random.Random(1).randbytes(2 * CHUNK), random.Random(2).randbytes(16 * CHUNK)
+    (place / "old.img").write_bytes(shared + dead)
+    (place / "new.img").write_bytes(shared)
+    save(place, place / "old.img")
+    snapshot = save(place, place / "new.img")
+    operation = Operation()
+    repository = Repository.open(LocalStorage(place / "repository", create=False), OWNER, operation)
+    repository.forget(repository.find_snapshot("old.img@latest"))
+    options = PruneOptions(undo_window=timedelta(0), threshold=1.0)
+    assert prune(repository, Process(), options, operation).copied
+    repository.close()
+    out = place / "out.img"
+    assert restore_alone(place / "repository", place / "recovery-key", snapshot, "new.img", out) == shared
