@@ -84,10 +84,7 @@ class Liveness:
         if chunk in self._later:
             return
         if next(self._index.places(chunk), None) is None:
-            raise PruneRefused(
-                f"chunk {chunk.hex()} is in no pack that the index knows",
-                hint="`lamina verify` says what is hurt, `lamina repair` finds packs that no index names",
-            )
+            raise _nowhere(chunk)
         if kind is not BlobKind.DATA:
             self._later.add(chunk)
             self._todo += chunk
@@ -114,6 +111,8 @@ class Liveness:
         """What a metadata chunk links to, given its *copies* and those that *failed*. Raises: PruneRefused."""
         if len(copies) == 1 and not failed:
             return copies[0][1]
+        if not copies and not failed:
+            raise _nowhere(chunk)  # the index was loaded again since the chunk got its number
         for kind in {kind for kind, _ in copies}:
             true = self._true_links(kind, chunk)
             if true is not None:
@@ -192,6 +191,13 @@ def _set(bits: bytearray, number: int) -> None:
 
 def _name(one: _Wanted) -> str:
     return pack_name(one[0].pack, meta=one[0].meta)
+
+
+def _nowhere(chunk: ChunkId) -> PruneRefused:
+    return PruneRefused(
+        f"chunk {chunk.hex()} is in no pack that the index knows",
+        hint="`lamina verify` says what is hurt, `lamina repair` finds packs that no index names",
+    )
 
 
 def _runs(wanted: list[_Wanted]) -> Iterator[list[_Wanted]]:
