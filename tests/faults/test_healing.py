@@ -130,6 +130,20 @@ def test_a_steward_does_not_forgive_what_an_owner_found(small: SmallRepository):
     assert trust(small) == [Trust.VERIFIED] * 3
 
 
+def test_what_an_owner_found_too_a_steward_does_not_forgive_either(small: SmallRepository):
+    lost = largest(small)
+    whole = small.storage.get(lost)
+    flip_bit(small.storage, lost, 1000)
+    assert check(small, "steward").distrusted
+    assert check(small).distrusted == ()
+    small.storage.delete(lost)
+    small.storage.put(lost, [whole])
+    check(small, "steward")
+    assert trust(small)[0] is Trust.DISTRUSTED
+    check(small)
+    assert trust(small)[0] is Trust.VERIFIED
+
+
 def test_a_snapshot_that_differs_from_its_source_stays_distrusted_however_whole_it_is(small: SmallRepository):
     repository = small.open()
     repository.edit(repository.find_snapshot("other@latest"), trust=Trust.DISTRUSTED, note="differs from its source")

@@ -25,14 +25,17 @@ class Marker:
         self._tell = tell
 
     def mark_damaged(self, snapshots: Iterable[Snapshot], problems: Sequence[Problem]) -> None:
-        """Distrust the snapshots that *problems* affect; those that are distrusted already stay as they are."""
-        objects = _objects(problems)
+        """Distrust the snapshots that *problems* affect; one that is already stays so until somebody looks as deep as now."""
+        objects, depth = _objects(problems), depth_of(self._repository.role)
         for snapshot in snapshots:
             found = objects.get(snapshot.id.hex())
-            if not found or snapshot.removed or snapshot.trust is Trust.DISTRUSTED:
+            if not found or snapshot.removed:
                 continue
-            if self._edit(snapshot, Trust.DISTRUSTED, depth_of(self._repository.role), _note(snapshot, found)):
-                self.distrusted.append(snapshot.id.hex())
+            if snapshot.trust is not Trust.DISTRUSTED:
+                if self._edit(snapshot, Trust.DISTRUSTED, depth, _note(snapshot, found)):
+                    self.distrusted.append(snapshot.id.hex())
+            elif 0 < snapshot.damaged < depth:
+                self._edit(snapshot, Trust.DISTRUSTED, depth, None)
 
     def mark_whole(self, snapshots: Iterable[Snapshot], problems: Sequence[Problem]) -> None:
         """Say that snapshots are whole, all of whose packs were read: only an owner knows that of their content.
