@@ -26,6 +26,7 @@ from lamina.repository.trees import DirectoryWriter
 from lamina.repository.writer import EncodingOptions
 from lamina.storage.backends.local import LocalStorage
 from lamina.storage.names import spread_name
+from lamina.testing.many_snapshots import add_snapshots
 
 CHUNK_SIZE = 1 << 20  # bytes, the default of images
 CHUNKS_OF_AN_IMAGE = 200_000  # 195 GiB
@@ -35,7 +36,7 @@ _NOBODY = Process("hollow", "boot", 1, 1)
 
 @dataclass(slots=True)
 class Hollow:
-    """Fills the repository in *place* with images that were never read, and with snapshots of nearly nothing."""
+    """Fills the repository in *place* with images that were never read, and with many snapshots of one of them."""
 
     place: Path
     passphrase: str
@@ -53,15 +54,14 @@ class Hollow:
         )
 
     def fill(self, chunks: int, snapshots: int) -> None:
-        """Make images with as many *chunks* in all, and as many *snapshots* with one small file each."""
+        """Make images with as many *chunks* in all, and as many more *snapshots* of the last of them."""
         for number in range(-(-chunks // CHUNKS_OF_AN_IMAGE)):
             count = min(CHUNKS_OF_AN_IMAGE, chunks - number * CHUNKS_OF_AN_IMAGE)
-            self._save(f"image-{number:04d}", count)
-        for number in range(snapshots):
-            self._save(f"machine-{number % 100:02d}", 1)
+            root = self._save(f"image-{number:04d}", count)
+        add_snapshots(self._repository, snapshots, root)
         self._repository.close()
 
-    def _save(self, name: str, count: int) -> None:
+    def _save(self, name: str, count: int) -> ChunkId:
         options = EncodingOptions(level=3, check=False, uploads=0)
         session = self._repository.begin(_NOBODY, options, Operation())
         try:
@@ -82,6 +82,7 @@ class Hollow:
                 expires=None,
             )
             session.commit(facts)
+            return root
         finally:
             session.close()
 

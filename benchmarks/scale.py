@@ -100,11 +100,11 @@ class Scale:
         yield self._step("prune that finds nothing to do", program.run("prune"))
         yield self._step("prune --dry-run (mark, choose)", program.run("prune", "--dry-run"))
         shutil.rmtree(self._place / "cache")
-        yield self._step("backup of 1 MiB, no local cache", program.backup(tiny))
-        yield self._step("backup of 1 MiB, unchanged", program.backup(tiny))
-        shutil.rmtree(self._place / "cache")
         yield self._step("snapshots, no local cache", program.run("snapshots"))
         yield self._step("snapshots, warm", program.run("snapshots"))
+        shutil.rmtree(self._place / "cache")
+        yield self._step("backup of 1 MiB, no local cache", program.backup(tiny))
+        yield self._step("backup of 1 MiB, unchanged", program.backup(tiny))
 
     def sizes(self) -> tuple[str, ...]:
         """What each chunk takes, and how fast one is found; then all is removed."""

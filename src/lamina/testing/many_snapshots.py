@@ -1,11 +1,13 @@
-"""Many committed snapshots at once, for what only their number shows: their records are real, and there is nothing behind them."""
+"""Many committed snapshots at once, for what only their number shows: their records are real, and there is nothing behind them
+but what one root leads to.
+"""
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime, timedelta
 
-from lamina.model.ids import SessionId
+from lamina.model.ids import ChunkId, SessionId
 from lamina.model.snapshots import Trust
 from lamina.repository.control import seal_body
 from lamina.repository.format import Kind, session_name
@@ -20,8 +22,11 @@ _BEGIN = datetime(2020, 1, 1, tzinfo=UTC)
 _DAY = timedelta(days=1)
 
 
-def add_snapshots(repository: Repository, count: int) -> None:
-    """Commit *count* snapshots of `NAMES` names, a day apart; each was verified, some were forgotten."""
+def add_snapshots(repository: Repository, count: int, root: ChunkId | None = None) -> None:
+    """Commit *count* snapshots of `NAMES` names, a day apart; each was verified, some were forgotten.
+
+    All of them are of *root*; None: of directories that do not exist.
+    """
     access = repository.access
     for number in range(count):
         session = SessionId(os.urandom(16))
@@ -32,7 +37,7 @@ def add_snapshots(repository: Repository, count: int) -> None:
             started=begin,
             finished=begin + 60_000_000,
             generation=0,
-            root=os.urandom(32),
+            root=root or os.urandom(32),
             size=number << 20,
             stored=number << 10,
             partial=False,
