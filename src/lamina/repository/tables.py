@@ -131,6 +131,11 @@ class Table:
         row = self._first(chunk)
         return row if row < self._count and self._id(row) == chunk else None
 
+    @property
+    def encoded(self) -> memoryview:
+        """All rows as they lie there."""
+        return self._rows
+
     def sizes(self, row: int) -> tuple[int, int]:
         """Stored and plain size in one row."""
         _, _, _, stored, plain = ROW.unpack_from(self._rows, row * ROW.size)
