@@ -55,11 +55,12 @@ def plan_repair(repository: Repository, helpers: Helpers, options: RepairOptions
     The plan holds temporary files: close its survey. Raises: NotPermitted unless this is an owner; StorageError, Stopped.
     """
     check_contents(repository)
-    is_whole, has_index = is_index_whole(repository.access), _load_index(repository)
+    has_index = _load_index(repository)
     broken = tuple(broken_objects(repository, operation))
     survey = survey_packs(repository, has_index=has_index, ends_only=options.index_only, operation=operation)
     mirror = helpers.mirror_of(repository)
     fetched = look_into_mirror(repository, mirror, survey, has_index=has_index) if mirror is not None else FromMirror()
+    gone = tuple(pack_id(name) for name in survey.missing if name not in fetched.packs)
     rescue = needed_blobs(survey)
     view = look(repository, survey, rescue, _overlay(repository, mirror, fetched))
     damaged = damaged_snapshots(view, repository.snapshots(), operation) if not options.index_only else []
@@ -68,7 +69,7 @@ def plan_repair(repository: Repository, helpers: Helpers, options: RepairOptions
     return RepairPlan(
         broken=(*broken, *_broken_packs(survey)),
         renew=repository.access.damaged,
-        is_index_whole=is_whole,
+        is_index_whole=is_index_whole(repository.access, gone),
         adopt=_to_adopt(repository, survey, fetched, has_index=has_index),
         rescue=rescue,
         mirror=fetched,
@@ -78,6 +79,7 @@ def plan_repair(repository: Repository, helpers: Helpers, options: RepairOptions
         survey=survey,
         helpers=helpers,
         damaged=tuple(damaged),
+        gone=gone,
     )
 
 

@@ -1,55 +1,72 @@
 """Bring back into the index what packs hold that no record of it says, or can be read to say (spec: index).
 
 Rows are brought back as deltas of a session that does nothing else: they count as those of any session do, and a prune folds
-them. A manifest is only written in place of one that is damaged, or names segments that are: nobody can fold beside that.
+them. A manifest is only written where something that counts cannot be read: it leaves that out. A prune that publishes one at the
+same time takes nothing back but this.
 """
 
 from __future__ import annotations
 
 import heapq
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 
+import msgspec
+
 from lamina.crypto.hashing import HASH_SIZE
-from lamina.errors import Damaged, ObjectMissing, RecordForged, RepositoryError
+from lamina.errors import Damaged, ObjectExists, ObjectMissing, RecordForged, RepositoryError
 from lamina.model.ids import PackId, SessionId
 from lamina.repository.access import Access
 from lamina.repository.control import ControlRecords, record_number
-from lamina.repository.format import Kind, delta_name
+from lamina.repository.format import Kind, delta_name, pack_name
 from lamina.repository.generations import newest_generation, read_generations
 from lamina.repository.index_records import DELTAS, MANIFESTS, is_delta, manifest_names, read_delta, read_segment
 from lamina.repository.records import GenerationClosedRecord, IndexRecord, ManifestRecord, PackRow
+from lamina.repository.segments import fold
 from lamina.repository.tables import ROW, Pack, Table
 from lamina.storage.storage import Storage
 
 DELTA_ROWS = 300_000  # about 14 MiB
 
 
-def adopt_packs(
-    access: Access, session: SessionId, tables: Sequence[Table], packs: Collection[PackId]
-) -> frozenset[PackId]:
-    """Put deltas of *session* that have what *tables* say of *packs*, and a readable manifest if there is none.
+@dataclass(frozen=True, slots=True)
+class Adoption:
+    """What the index has to be told."""
+
+    tables: Sequence[Table]  # where the chunks of packs lie
+    packs: Collection[PackId]  # of these it does not say all
+    gone: Collection[PackId]  # these it names, and they are not there
+
+
+def adopt_packs(access: Access, session: SessionId, told: Adoption) -> frozenset[PackId]:
+    """Put deltas of *session* with what the index lacks, and a manifest that counts only what is there and can be read.
 
     Nothing is adopted that a prune has condemned: what it is about to delete must not be found again. The session must be
     announced and must not have caught up with any prune since: so each that begins from now on waits for it.
     Returns what was adopted. Raises: StorageError, RepositoryError; Damaged if nobody can know what a prune condemned.
     """
     condemned = condemned_packs(access.storage, access.control)
-    wanted = frozenset(packs) - condemned
-    for number, record in enumerate(_records(tables, wanted)):
+    wanted = frozenset(told.packs) - condemned
+    for number, record in enumerate(_records(told.tables, wanted)):
         access.control.write(Kind.DELTA, delta_name(session, number), record)
-    if not is_index_whole(access):
-        _mend_manifest(access, wanted, condemned)
+    gone = frozenset(pack for pack in told.gone if _is_gone(access.storage, pack))
+    while not is_index_whole(access, gone):
+        _mend_manifest(access, wanted, condemned, gone)  # until it is the newest, whatever a prune publishes meanwhile
     return wanted
 
 
-def is_index_whole(access: Access) -> bool:
-    """Whether the newest manifest and all of its segments can be read. Raises: StorageError."""
+def is_index_whole(access: Access, gone: Collection[PackId] = ()) -> bool:
+    """Whether all that counts can be read (the newest manifest, its segments, and deltas) and no segment names a pack that is
+    *gone*. Raises: StorageError.
+    """
     try:
         manifest = _newest(access.storage, access.control)
     except Damaged:
         return False
-    return manifest is None or all(_is_whole(access, segment) for segment in manifest.segments)
+    whole = manifest is None or all(_is_whole(access, segment, gone) for segment in manifest.segments)
+    return whole and not _damaged_deltas(access, manifest.folded if manifest is not None else ())
 
 
 def condemned_packs(storage: Storage, control: ControlRecords) -> frozenset[PackId]:
@@ -66,8 +83,21 @@ def condemned_packs(storage: Storage, control: ControlRecords) -> frozenset[Pack
     return frozenset(found)
 
 
-def _mend_manifest(access: Access, wanted: Collection[PackId], condemned: Collection[PackId]) -> None:
-    """Put a manifest that names only segments that can be read. Raises: StorageError, RepositoryError, ObjectExists."""
+def _is_gone(storage: Storage, pack: PackId) -> bool:
+    """Whether a pack is certainly not there: a list alone proves nothing."""
+    for meta in (False, True):
+        try:
+            storage.stat(pack_name(pack, meta=meta))
+        except ObjectMissing:
+            continue
+        return False
+    return True
+
+
+def _mend_manifest(
+    access: Access, wanted: Collection[PackId], condemned: Collection[PackId], gone: Collection[PackId]
+) -> None:
+    """Try to put a manifest that counts nothing that cannot be read or is gone. Raises: StorageError, RepositoryError."""
     storage, control = access.storage, access.control
     try:
         base = _newest(storage, control)
@@ -75,14 +105,30 @@ def _mend_manifest(access: Access, wanted: Collection[PackId], condemned: Collec
         base = None
     number = max((record_number(name) or 0 for name in manifest_names(storage)), default=0) + 1
     if base is not None:
-        segments = [name for name in base.segments if _is_whole(access, name)]
-        mended = ManifestRecord(
-            number, bytes(HASH_SIZE), segments, base.folded, base.generation, base.buried, base.kept
-        )
+        readable = msgspec.structs.replace(base, segments=[name for name in base.segments if _is_whole(access, name)])
+        segments = fold(access, readable, (), (), frozenset(gone), lambda _: True).segments
+        folded = [*base.folded, *_damaged_deltas(access, base.folded)]
+        mended = ManifestRecord(number, bytes(HASH_SIZE), segments, folded, base.generation, base.buried, base.kept)
     else:
-        folded = _stale_deltas(access, wanted, condemned)
+        folded = [*_stale_deltas(access, wanted, condemned), *_damaged_deltas(access, ())]
         mended = ManifestRecord(number, bytes(HASH_SIZE), [], folded, _ended_generation(storage, control))
-    control.write(Kind.MANIFEST, f"{MANIFESTS}{number:08d}", mended)
+    with suppress(ObjectExists):  # somebody was faster: look at what that is
+        control.write(Kind.MANIFEST, f"{MANIFESTS}{number:08d}", mended)
+
+
+def _damaged_deltas(access: Access, folded: Collection[str]) -> list[str]:
+    """Deltas that count, and cannot be read."""
+    found = []
+    for item in access.storage.objects(DELTAS):
+        if item.name in folded or not is_delta(item.name):
+            continue
+        try:
+            read_delta(access.storage, access.control, item.name)
+        except ObjectMissing:
+            continue  # a prune folded it since it was listed
+        except Damaged:
+            found.append(item.name)
+    return found
 
 
 def _ended_generation(storage: Storage, control: ControlRecords) -> int:
@@ -122,12 +168,12 @@ def _stale_deltas(access: Access, wanted: Collection[PackId], condemned: Collect
     return stale
 
 
-def _is_whole(access: Access, segment: str) -> bool:
+def _is_whole(access: Access, segment: str, gone: Collection[PackId] = ()) -> bool:
     try:
-        read_segment(access.storage, access.control, segment)
+        record = read_segment(access.storage, access.control, segment).structure
     except (Damaged, ObjectMissing):
         return False
-    return True
+    return not gone or not any(pack.id in gone for pack in record.packs)
 
 
 def _records(tables: Sequence[Table], wanted: Collection[PackId]) -> Iterator[IndexRecord]:

@@ -6,14 +6,16 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from lamina.engine.copy import CopyOptions, copy, plan_copy
+from lamina.engine.prune import PruneOptions, prune
 from lamina.engine.repair import Helpers, RepairOptions, RepairPlan, RepairReport, plan_repair, repair
-from lamina.errors import Damaged, LaminaError, NotPermitted
+from lamina.errors import Damaged, LaminaError, NotPermitted, PruneRefused
 from lamina.model.entries import EntryState
 from lamina.model.process import Process
 from lamina.model.snapshots import Trust
@@ -85,6 +87,16 @@ def check_all_restore(small: SmallRepository) -> None:
         assert small.restore(f"latest~{number}") == content
 
 
+def prune_all(small: SmallRepository) -> None:
+    """Prune, without waiting for sessions that ended long ago."""
+    repository = small.open()
+    small.clock.advance(timedelta(days=30))
+    try:
+        prune(repository, Process(), PruneOptions(wait=timedelta()), small.operation())
+    finally:
+        repository.close()
+
+
 def affected(small: SmallRepository) -> set[str]:
     """Objects that verify complains of, and that some snapshot suffers from."""
     return {problem.object for problem in small.verify().problems if problem.snapshots}
@@ -112,6 +124,8 @@ def test_an_index_that_is_gone_is_made_again(saved: SmallRepository):
     assert report.adopted == len(names(damaged, "data/") + names(damaged, "meta/"))
     check_all_restore(damaged)
     assert damaged.verify().problems == ()
+    prune_all(damaged)
+    assert damaged.verify().problems == ()
 
 
 @pytest.mark.parametrize("ends_only", [False, True])
@@ -125,6 +139,8 @@ def test_a_delta_that_is_gone_or_damaged_is_made_again(saved: SmallRepository, e
         mend(damaged, index_only=ends_only)
         check_all_restore(damaged)
         assert affected(damaged) == set()
+        prune_all(damaged)
+        assert {problem.object for problem in damaged.verify().problems} <= {name}
 
 
 def test_what_an_open_prune_condemned_is_not_brought_back(saved: SmallRepository):
@@ -160,6 +176,8 @@ def test_packs_whose_end_is_damaged_are_read_from_their_front(saved: SmallReposi
         assert mend(damaged).lost == ()
         check_all_restore(damaged)
         assert affected(damaged) == set()
+        prune_all(damaged)
+        assert damaged.verify().problems == ()
 
 
 def test_metadata_packs_that_lost_their_keys_are_opened_with_those_of_the_snapshots(saved: SmallRepository):
@@ -231,6 +249,31 @@ def test_what_is_left_is_a_new_snapshot_and_the_old_one_stays(saved: SmallReposi
             assert "repaired" in one.tags
             assert (one.partial, one.trust) == (True, Trust.DISTRUSTED)
             assert one.parent in before
+    for old in before:
+        opened = damaged.open()
+        opened.forget(opened.get_snapshot(old))
+        opened.close()
+    for _ in range(2):
+        prune_all(damaged)
+    assert damaged.verify().problems == ()
+
+
+def test_packs_that_are_gone_keep_nobody_from_pruning(saved: SmallRepository):
+    damaged = saved.copy()
+    prune_all(damaged)  # folds the deltas: segments name packs from now on
+    for name in names(damaged, "data/"):
+        damaged.storage.delete(name)
+    with pytest.raises(PruneRefused):
+        prune_all(damaged)
+    mend(damaged)
+    opened = damaged.open()
+    for one in damaged.snapshots():
+        if "repaired" not in one.tags:
+            opened.forget(one)
+    opened.close()
+    for _ in range(2):
+        prune_all(damaged)
+    assert damaged.verify().problems == ()
 
 
 def test_a_lost_pack_comes_back_from_a_mirror(saved: SmallRepository):

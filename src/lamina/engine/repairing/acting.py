@@ -18,7 +18,7 @@ from lamina.filters.pipeline import compression_level
 from lamina.model.ids import ChunkId, SessionId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot, Trust
-from lamina.repository.adoption import adopt_packs
+from lamina.repository.adoption import Adoption, adopt_packs
 from lamina.repository.repository import Repository
 from lamina.repository.salvage import KnownKeys, PackSalvage
 from lamina.repository.sessions import Session, SnapshotFacts
@@ -55,8 +55,9 @@ class Acting:
         if not self._plan.adopt and self._plan.is_index_whole:
             return 0
         announced = self._repository.announce(self._options.process, self._operation)
-        survey, session = self._plan.survey, SessionId(announced.keys.content_entry.session)
-        return len(adopt_packs(self._repository.access, session, survey.index.tables(), self._plan.adopt))
+        session = SessionId(announced.keys.content_entry.session)
+        told = Adoption(self._plan.survey.index.tables(), self._plan.adopt, self._plan.gone)
+        return len(adopt_packs(self._repository.access, session, told))
 
     def fill(self) -> None:
         """Store anew what could be saved or found. Raises: StorageError, SessionAborted, Stopped."""

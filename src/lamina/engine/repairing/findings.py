@@ -83,7 +83,9 @@ class RepairPlan:
 
     broken: tuple[Problem, ...]  # objects
     renew: tuple[str, ...]  # parameters that have to be written anew
-    is_index_whole: bool  # whether the newest manifest and its segments can be read
+    is_index_whole: (
+        bool  # whether all of the index that counts can be read, and its segments name only packs that are there
+    )
     adopt: tuple[PackId, ...]  # packs that have to be added to the index
     rescue: tuple[SavedBlob, ...]  # blobs that lie only in damaged packs
     mirror: FromMirror
@@ -93,6 +95,7 @@ class RepairPlan:
     survey: Survey = field(repr=False, compare=False)
     helpers: Helpers = field(repr=False, compare=False)
     damaged: tuple[Snapshot, ...] = ()  # snapshots that lack something now
+    gone: tuple[PackId, ...] = ()  # packs that the index names and nobody has any more
 
     @property
     def is_empty(self) -> bool:
