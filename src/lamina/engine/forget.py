@@ -10,7 +10,7 @@ from datetime import timedelta
 from lamina.errors import LaminaError, ObjectExists, UsageError
 from lamina.model.keep_rules import format_rules, keeps_nothing
 from lamina.model.operation import Operation
-from lamina.model.retention import NO_RULE, Calendar, Decision, GroupKey, Policy, day_of, decide, last_ones
+from lamina.model.retention import NO_RULE, Calendar, Decision, GroupKey, Policy, day_of, decide, keeps_any, last_ones
 from lamina.model.snapshots import Snapshot
 from lamina.repository.repository import Repository
 
@@ -64,7 +64,7 @@ def plan_forget(
     everything = [one for one in everything if not one.removed]
     if options.policy is not None:
         decisions = decide(chosen, options.policy, calendar, expired=options.expired, removed=removed)
-        refusals = () if options.force else _keeping_nothing(options.policy, decisions)
+        refusals = () if options.force else _keeping_nothing(options.policy, decisions, calendar)
         hint = "look for a typing error, see `lamina forget --dry-run`; or give --force" if refusals else ""
         return ForgetPlan(_with_last_ones(everything, decisions, options), refusals, hint)
     if options.expired:
@@ -72,8 +72,11 @@ def plan_forget(
     return _plan_chosen(everything, chosen, options, calendar)
 
 
-def _keeping_nothing(policy: Policy, decisions: Iterable[Decision]) -> tuple[str, ...]:
-    """A rule that keeps nothing is a typing error more often than a wish: it removed all that somebody had, once."""
+def _keeping_nothing(policy: Policy, decisions: Iterable[Decision], calendar: Calendar) -> tuple[str, ...]:
+    """A rule that keeps nothing is a typing error more often than a wish: it removed all that somebody had, once.
+
+    What stays for another reason, as one that is protected, does not make it less of an error.
+    """
     if keeps_nothing(policy.keep):
         return (f"the policy keeps nothing at all ({format_rules(policy.keep) or 'it has no rules'})",)
     groups: defaultdict[GroupKey, list[Decision]] = defaultdict(list)
@@ -82,7 +85,8 @@ def _keeping_nothing(policy: Policy, decisions: Iterable[Decision]) -> tuple[str
     empty = [
         group
         for group in groups.values()
-        if not any(one.keep for one in group) and any(NO_RULE in one.reasons for one in group)
+        if any(NO_RULE in one.reasons for one in group)
+        and not keeps_any([one.snapshot for one in group if one.keep], policy.keep, calendar)
     ]
     return tuple(
         f"the policy ({format_rules(policy.keep)}) keeps none of the {len(group)} snapshots {_of(group[0].snapshot)}"

@@ -195,6 +195,11 @@ def _reasons(competing: Sequence[Snapshot], rules: KeepRules, calendar: Calendar
     return reasons
 
 
+def keeps_any(snapshots: Sequence[Snapshot], rules: KeepRules, calendar: Calendar) -> bool:
+    """Whether the rules would keep even one of *snapshots*, if there were no others."""
+    return any(_reasons(snapshots, rules, calendar).values())
+
+
 def _look(competing: Sequence[Snapshot], calendar: Calendar) -> Look:
     newest = max((one.started for one in competing), default=calendar.now)
     return Look(competing[::-1], min(newest, calendar.now), calendar.zone)

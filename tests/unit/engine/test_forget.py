@@ -93,6 +93,15 @@ def test_a_policy_that_keeps_nothing_of_one_name_is_refused():
     assert plan.refusals == ("the policy (tag gold) keeps none of the 2 snapshots of 'other'",)
 
 
+@pytest.mark.parametrize("stays", [{"protected": True}, {"expires": NOW.now + timedelta(days=1)}])
+def test_what_stays_anyway_does_not_hide_that_a_policy_keeps_nothing(stays: dict[str, Any]):
+    first, *others = daily("2026-01-01", 3)
+    everything = [replace(first, **stays), *others]
+    assert "keeps none of the 3 snapshots" in by_policy(everything, "tag goldd").refusals[0]
+    gold = replace(everything[0], tags=frozenset({"gold"}))
+    assert by_policy([gold, *others], "tag gold").removed == others
+
+
 def test_the_expired_go_and_the_last_good_one_stays():
     past, future = NOW.now - timedelta(days=1), NOW.now + timedelta(days=1)
     everything = [
