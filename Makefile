@@ -11,7 +11,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate check bench docs lock clean
+.PHONY: help demo test simulate soak check bench docs lock clean
 
 help: ## list the targets
 	@echo "Usage: make TARGET [ARGS='…']"
@@ -28,6 +28,10 @@ test: ## install what the tests need and run them all (ARGS='-k name', PYTEST_WO
 simulate: ## many clients of one repository under bad weather, replayable (SEEDS=60 SEED=1; ARGS=--trace shows each step)
 	@scripts/bootstrap simulate
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --first $(SEED) $(ARGS)
+
+soak: ## the proof at its full length: hours (ARGS='--seeds 1000 tests/fuzz'), and a summary of what was tried
+	@scripts/bootstrap test
+	@$(BIN)/python scripts/soak.py $(ARGS)
 
 check: ## formatting, lints, types, layers, and that the documents tell the truth
 	@scripts/bootstrap test

@@ -14,6 +14,8 @@ from lamina.errors import LaminaError
 SOAK = bool(os.environ.get("LAMINA_SOAK"))
 BATCH = 100  # changed encodings an example: drawing each from hypothesis would take most of the time
 
+tried = 0  # by this process
+
 seeds = given(seed=st.integers(0, 2**64 - 1))
 MANY = settings(max_examples=10_000 if SOAK else 20)  # of decoders that take microseconds; times BATCH
 SOME = settings(max_examples=500 if SOAK else 2)  # of what takes a millisecond; times BATCH
@@ -45,6 +47,8 @@ def near_one(rng: random.Random, *valid: bytes) -> bytes:
 
 def check(decode: Callable[[bytes], object], data: bytes) -> None:
     """*decode* must give a value, or one of our errors."""
+    global tried  # noqa: PLW0603 - a count of the process, for a summary
+    tried += 1
     try:
         decode(data)
     except LaminaError:
