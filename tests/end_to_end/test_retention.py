@@ -43,6 +43,20 @@ def test_by_a_policy_of_the_settings_file_and_a_rule_beside_it(three: Person):
     assert b"policies there: thin" in three.run("forget", "--policy", "thick").stderr
 
 
+def test_two_policies_in_one_call_are_refused(three: Person):
+    """Not the last one taken: somebody who meant both would lose what the first one keeps."""
+    assert b"--policy was given twice" in three.run("forget", "--policy", "daily 7", "--policy", "last 1").stderr
+    assert b"--group-by was given twice" in three.run("forget", "--group-by", "name", "--group-by", "none").stderr
+    assert listed(three) == ["a.img", "a.img", "b"]
+
+
+def test_a_policy_of_the_settings_file_may_have_blanks_in_its_name(three: Person):
+    folder = three.directory / ".config" / "lamina"
+    folder.mkdir(parents=True)
+    (folder / "lamina.toml").write_text('[policy."my own"]\nkeep = "last 1"\n')
+    assert three.report("forget", "--policy", "my own", "-n")["kept"] == 2
+
+
 def test_what_only_force_removes(three: Person):
     for words in (["latest"], ["--policy", "tag goldd"]):  # young; a typing error
         dry, real = three.run("forget", *words, "-n"), three.run("forget", *words)

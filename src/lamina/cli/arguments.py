@@ -52,6 +52,17 @@ def add_global_options(parser: argparse.ArgumentParser) -> None:
     add("--log-file", metavar="FILE", default=suppress, help="append a log to FILE (as JSON if it ends in .json[l])")
 
 
+class Once(argparse.Action):
+    """Refuses an option that stands there twice, where nobody could tell which of the two is meant."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: Parsed, values: Any, option_string: str | None = None
+    ) -> None:
+        if getattr(namespace, self.dest) is not None:
+            parser.error(f"{option_string} was given twice")
+        setattr(namespace, self.dest, values)
+
+
 class Verbs:
     """The verbs of one parser; each is added with its help, its examples and the function that runs it."""
 

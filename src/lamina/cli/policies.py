@@ -7,7 +7,7 @@ import re
 from functools import partial
 from typing import TYPE_CHECKING
 
-from lamina.cli.arguments import Parser, typed
+from lamina.cli.arguments import Once, Parser, typed
 from lamina.errors import UsageError
 from lamina.model.keep_rules import Period, keep_rule, parse_rules, parse_schedule
 from lamina.model.retention import Policy, parse_group_by
@@ -32,7 +32,7 @@ def add_policy_options(parser: Parser) -> None:
     group = parser.add_argument_group("what stays: whatever one rule keeps")
     add = group.add_argument
     add(
-        "--policy", metavar="POLICY",
+        "--policy", metavar="POLICY", action=Once,
         help="a policy of the settings file, or rules: 'within 2d, daily 7, weekly 4, tag gold'",
     )  # fmt: skip
     _add_rule(group, "last", "N", "keep the newest N")
@@ -47,7 +47,7 @@ def add_policy_options(parser: Parser) -> None:
         help="a line of a schedule, 'daily: every 1d keep 7'; may be repeated",
     )  # fmt: skip
     add(
-        "--group-by", metavar="WHAT", type=typed(parse_group_by),
+        "--group-by", metavar="WHAT", action=Once, type=typed(parse_group_by),
         help="what snapshots share that compete: name, host, tags, joined by commas, or none (default: name)",
     )  # fmt: skip
     add(
@@ -80,12 +80,12 @@ def policy_of(call: Call) -> Policy | None:
 
 
 def _named(text: str, settings: Settings) -> Policy:
+    if text in settings.policies:
+        return settings.policies[text]
     if _POLICY_NAME.fullmatch(text) is None:
         return Policy(parse_rules(text))
-    if text not in settings.policies:
-        known = ", ".join(sorted(settings.policies)) or "it has none"
-        raise UsageError(
-            f"the settings file has no policy {text!r}",
-            hint=f"policies there: {known}; or write rules, as in --policy 'daily 7, weekly 4'",
-        )
-    return settings.policies[text]
+    known = ", ".join(sorted(settings.policies)) or "it has none"
+    raise UsageError(
+        f"the settings file has no policy {text!r}",
+        hint=f"policies there: {known}; or write rules, as in --policy 'daily 7, weekly 4'",
+    )
