@@ -25,13 +25,14 @@ def main() -> int:
     lost: list[int] = []
     for outcome in _outcomes(options):
         counts.update(outcome.counts)
+        counts["seeds"] += 1
         _tell(outcome, options)
         if outcome.losses:
             lost.append(outcome.seed)
             if options.until_lost:
                 break
     if options.json:
-        print(json.dumps({"seeds": options.seeds, "counts": dict(counts), "lost": lost}))
+        print(json.dumps({"counts": dict(counts), "lost": lost}))
     else:
         _summarise(options, counts, lost)
     return 1 if lost else 0
@@ -75,7 +76,7 @@ def _summarise(options: argparse.Namespace, counts: Counter[str], lost: list[int
         for name, count in sorted(counts.items()):
             print(f"{name}: {count:,}")
     print(
-        f"{options.seeds:,} seeds from {options.first}, {counts['commits']:,} commits, "
+        f"{counts['seeds']:,} seeds from {options.first}, {counts['commits']:,} commits, "
         f"{counts['generations']:,} prune generations, {counts['crashes']:,} crashes, {len(lost):,} losses"
     )
 

@@ -264,8 +264,9 @@ class Actors:
         snapshots = [one for one in repository.snapshots(removed=True) if one.id in self.oracle.saved]
         if not snapshots:
             return
-        for snapshot in chance.sample(snapshots, min(len(snapshots), chance.randint(1, 3))):
-            if chance.random() < 0.35:
+        many = len(snapshots) if chance.random() < 0.25 else chance.randint(1, 3)  # now and then nearly all
+        for snapshot in chance.sample(snapshots, min(len(snapshots), many)):
+            if chance.random() < 0.3:
                 self._unforget(repository, snapshot)
             else:
                 self._forget(repository, snapshot)
@@ -329,14 +330,14 @@ def _put_file(session: Session, name: str, pieces: Pieces) -> Entry:
 def change_tree(client: Client, tree: Tree) -> None:
     """What happened on a host since: some files changed, came, or went."""
     chance = client.chance
-    for folder in ("a", "b", "c"):
+    for folder in ("a", "b"):
         files = tree.setdefault(folder, {})
-        if files and chance.random() < 0.5:
+        if files and chance.random() < 0.3:
             continue
         for _ in range(chance.randint(1, 2)):
             name = f"file-{chance.randrange(4)}"
-            files[name] = tuple(chance.randrange(PIECES) for _ in range(chance.randint(1, 3)))
-        if len(files) > 2 and chance.random() < 0.3:
+            files[name] = tuple(chance.randrange(PIECES) for _ in range(chance.randint(1, 2)))
+        if len(files) > 2:
             del files[chance.choice(sorted(files))]
 
 

@@ -6,18 +6,21 @@ holds it to that, and docs/concepts/proof.md says how often each was found.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
 from lamina.engine.pruning import generation as pruning
+from lamina.engine.pruning import outlook, waiting
 from lamina.engine.pruning.outlook import mark_all
 from lamina.engine.pruning.rescue import Rescue, Rescuer
-from lamina.errors import ObjectMissing, StorageUnavailable
+from lamina.errors import ObjectExists, ObjectMissing, StorageUnavailable
 from lamina.model.snapshots import Role, Snapshot
 from lamina.repository import control, sessions
+from lamina.repository.decisions import decide_abort
 from lamina.repository.format import Kind, session_name
 from lamina.repository.generations import Generations, read_generations
 from lamina.repository.index_records import CountedRecords
@@ -59,14 +62,17 @@ def _error_read_as_absence(stack: ExitStack) -> None:
     persist = Retrying._persist
 
     def believe(storage: Retrying, what: str, call: Callable[[], Any]) -> Any:
-        try:
-            return persist(storage, what, call)
-        except StorageUnavailable as error:
-            if what.startswith(("get ", "stat ")):
+        def quietly() -> Any:
+            try:
+                return call()
+            except StorageUnavailable as error:
+                if what.startswith("list "):
+                    return []
+                if what.startswith("put "):
+                    raise
                 raise ObjectMissing(what) from error
-            if what.startswith("list "):
-                return []
-            raise
+
+        return persist(storage, what, quietly)
 
     stack.enter_context(patch.object(Retrying, "_persist", believe))
 
@@ -138,25 +144,36 @@ def _parent_not_looked_at_again(stack: ExitStack) -> None:
 @plant
 def _generation_not_read_again_after_the_start(stack: ExitStack) -> None:
     """A prune that began while the session announced itself is overlooked."""
-    stack.enter_context(patch.object(sessions, "read_generations", _FirstAnswer()))
+    kept: dict[int, Generations] = {}  # by who asks
+
+    def read(storage: Any, records: control.ControlRecords) -> Generations:
+        if sys._getframe(1).f_code.co_name != "announce":
+            return read_generations(storage, records)
+        if id(records) in kept:
+            return kept.pop(id(records))
+        kept[id(records)] = read_generations(storage, records)
+        return kept[id(records)]
+
+    stack.enter_context(patch.object(sessions, "read_generations", read))
 
 
-class _FirstAnswer:
-    """Reads generations once for each start, and gives the same answer again to the read behind it."""
+@plant
+def _caught_up_said_too_early(stack: ExitStack) -> None:
+    """A writer says that it caught up, and only then copies what it needs."""
+    catch_up = Session.catch_up
 
-    def __init__(self) -> None:
-        self._kept: dict[int, Generations] = {}
+    def hasty(session: Session) -> None:
+        generations = read_generations(session._access.storage, session._access.control)
+        if generations.newest > session._caught_up:
+            say_caught_up(session._access, session.id, generations.newest)
+        catch_up(session)
 
-    def __call__(self, storage: Any, records: control.ControlRecords) -> Generations:
-        first = self._kept.pop(id(records), None)
-        if first is not None:
-            return first
-        found = read_generations(storage, records)
-        import sys
+    def once(access: Any, session: Any, generation: int) -> None:
+        with suppress(ObjectExists):
+            say_caught_up(access, session, generation)
 
-        if sys._getframe(1).f_code.co_name == "begin_session":
-            self._kept[id(records)] = found
-        return found
+    stack.enter_context(patch.object(Session, "catch_up", hasty))
+    stack.enter_context(patch.object(sessions, "say_caught_up", once))
 
 
 @plant
@@ -210,6 +227,35 @@ def _tombstones_of_today(stack: ExitStack) -> None:
         return {session for session, one in committed.items() if one.removed_at is not None}
 
     stack.enter_context(patch.object(pruning, "still_removed", removed))
+
+
+@plant
+def _packs_of_undecided_sessions_condemned(stack: ExitStack) -> None:
+    """A prune takes what a session has stored and not referred to yet."""
+    stack.enter_context(patch.object(outlook._Decided, "may_go", lambda *_: True))
+
+
+@plant
+def _two_generations_at_once(stack: ExitStack) -> None:
+    """A prune takes a number behind one that another prune has just begun (the simulator found that in an early version)."""
+
+    def behind_all(storage: Any, _: Any, after: int) -> int:
+        numbers = [int(found.name.split("/")[1]) for found in storage.objects("generations/")]
+        return max([after, *numbers]) + 1
+
+    for module in (outlook, pruning):
+        stack.enter_context(patch.object(module, "next_number", behind_all))
+
+
+@plant
+def _abort_overwrites(stack: ExitStack) -> None:
+    """The abort marker is put whatever is there, a snapshot for example."""
+
+    def decide(records: control.ControlRecords, session: Any, record: Any) -> None:
+        records._storage.delete(session_name("snapshots", session))
+        decide_abort(records, session, record)
+
+    stack.enter_context(patch.object(waiting, "decide_abort", decide))
 
 
 # keepers

@@ -19,6 +19,8 @@ from lamina.testing.simulated_storage import Disk, Fate, Listing
 BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 STEP_S = 0.2  # what a step takes on average
+DECISIVE = ("snapshots/", "generations/", "sessions/", "removed/", "index/manifest/")  # puts that others act upon
+HASTE = 8  # so much more often something happens at these
 
 
 class Killed(BaseException):
@@ -192,11 +194,12 @@ class World:
         if self._is_calm(client):
             return Fate.DONE
         chance, weather = self.chance, self.weather
-        if chance.random() < weather.crash / 2:
+        haste = HASTE if call == "put" and name.startswith(DECISIVE) else 1
+        if chance.random() < haste * weather.crash / 2:
             self.note(client, call, name, "died before it")
             self.kill(client)
             raise Killed
-        if chance.random() < weather.sleep:
+        if chance.random() < haste * weather.sleep:
             self.note(client, call, name, "fell asleep before it")
             client.pause(chance.choice((MINUTE, HOUR, HOUR, DAY, 3 * DAY)) * chance.uniform(0.5, 1.5))
         if chance.random() >= weather.error:
