@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import partial
@@ -220,7 +220,7 @@ class Walk:
             return None  # it may be a directory, and a rule is about directories of that name
         return found
 
-    def _enter(self, frame: _Frame, found: Found) -> Iterator[Step]:
+    def _enter(self, frame: _Frame, found: Found) -> Iterable[Step]:
         """Go into a directory that was just seen, or say what became of it."""
         name = found.name
         for _ in range(2):
@@ -228,19 +228,16 @@ class Walk:
                 below, opened = self._open_below(frame, name, owner=found.metadata.uid)
             except OSError as error:
                 if error.errno not in _GONE:
-                    yield from _unreadable(LocalFolder(frame.folder, name), found, text(error))
-                    return
+                    return _unreadable(LocalFolder(frame.folder, name), found, text(error))
             else:
-                yield from self._begin(below, opened)
-                return
+                return self._begin(below, opened)
             again = self._look_again(frame, name)
             if again is None:
-                return
+                return ()
             if again.type is not EntryType.DIRECTORY:
-                yield Members(frame.folder, [again])
-                return
+                return (Members(frame.folder, [again]),)
             found = again
-        yield from _unreadable(LocalFolder(frame.folder, name), found, _REPLACED)
+        return _unreadable(LocalFolder(frame.folder, name), found, _REPLACED)
 
     def _look_again(self, frame: _Frame, name: bytes) -> Found | None:
         try:
@@ -260,22 +257,23 @@ class Walk:
         device = frame.device if wanted is None else status.st_dev  # a mount point that was asked for is entered
         return _Frame(folder, device, wanted), found_of(name, status, self._rules.devices)
 
-    def _begin(self, frame: _Frame, found: Found) -> Iterator[Step]:
+    def _begin(self, frame: _Frame, found: Found) -> Iterable[Step]:
         """Go into an open directory that the walk holds."""
         error = self._fill(frame)
         if error:
-            try:
-                yield from _unreadable(frame.folder, found, error)
-            finally:
-                frame.folder.release()
-        else:
-            self._push(frame)
-            same = self._recall(frame, found)
-            if same is not None and not same.directories and len(self._frames) > 1:
-                self._leave()
-                yield Unchanged(found, same)
-            else:
-                yield Begin(frame.folder, found, frame.place, same)
+            return self._turn_away(frame, found, error)
+        self._push(frame)
+        same = self._recall(frame, found)
+        if same is not None and not same.directories and len(self._frames) > 1:
+            self._leave()
+            return (Unchanged(found, same),)
+        return (Begin(frame.folder, found, frame.place, same),)
+
+    def _turn_away(self, frame: _Frame, found: Found, error: str) -> Iterator[Step]:
+        try:
+            yield from _unreadable(frame.folder, found, error)
+        finally:
+            frame.folder.release()
 
     def _recall(self, frame: _Frame, found: Found) -> Same | None:
         """Whether the innermost directory looks as it did when it was saved; then only directories in it are met."""

@@ -50,22 +50,20 @@ class Inside:
         self._count(same)
         return True
 
-    def pass_by(self, step: Unchanged) -> bytes:
-        """Deal with a directory that is the same and not gone into; its stamp. Raises: Damaged."""
-        self._stack.append(SameDirectory(step.found, b"", step.same))
-        self._count(step.same)
-        return self.leave_reused()
+    def pass_by(self, step: Unchanged) -> None:
+        """Deal with a directory that is the same and not gone into. Raises: Damaged."""
+        self._count(step.same, (step.found.name,))
+        self._reuse(SameDirectory(step.found, b"", step.same))
 
-    def _count(self, same: Same) -> None:
-        """Count what is in the innermost directory and is the same."""
+    def _count(self, same: Same, below: tuple[bytes, ...] = ()) -> None:
+        """Count what is the same in the innermost directory, or in that one *below* it."""
         job, before = self._job, self._job.counts.unchanged
         job.users.update(same.users)
         job.groups.update(same.groups)
         job.counts.unchanged += len(same.names)
         while job.unchanged.next <= job.counts.unchanged:
             name = same.names[job.unchanged.next - before - 1]
-            names = (*(one.found.name for one in self._stack[1:]), name)
-            job.unchanged.take(Sampled(names, None))
+            job.unchanged.take(Sampled((*(one.found.name for one in self._stack[1:]), *below, name), None))
 
     def innermost(self) -> GrowingDirectory:
         """The innermost directory as one that changes: what the parent has of it is opened. Raises: Damaged."""
@@ -84,16 +82,7 @@ class Inside:
         if not isinstance(directory, SameDirectory) or len(directory.reused) < directory.same.directories:
             return b""
         self._stack.pop()
-        above = self._stack[-1] if self._stack else None
-        if isinstance(above, SameDirectory):
-            above.reused.append(directory.found.name)
-            return directory.same.stamp
-        known = self._known(directory, above)
-        if above is None:
-            self._root = Pending(None, directory.found, known, known, is_done=True)
-        else:
-            above.waiting.append(known)
-            above.drain()
+        self._reuse(directory)
         return directory.same.stamp
 
     def leave(self) -> GrowingDirectory:
@@ -101,6 +90,19 @@ class Inside:
         directory = self.innermost()
         self._stack.pop()
         return directory
+
+    def _reuse(self, directory: SameDirectory) -> None:
+        """Use what the parent has of a directory in the innermost one, and of all that is below it."""
+        above = self._stack[-1] if self._stack else None
+        if isinstance(above, SameDirectory):
+            above.reused.append(directory.found.name)
+            return
+        known = self._known(directory, above)
+        if above is None:
+            self._root = Pending(None, directory.found, known, known, is_done=True)
+        else:
+            above.waiting.append(known)
+            above.drain()
 
     def _open(
         self, one: GrowingDirectory | SameDirectory, above: GrowingDirectory | SameDirectory | None

@@ -24,7 +24,7 @@ from lamina.sources.source import Begin, End, Folder, Found, Members, Unchanged
 BUNDLE_FILES, BUNDLE_BYTES = 1024, 4 << 20  # bundled at a time: of one directory, whatever else is read meanwhile
 TASKS = 4  # under way at a time
 BEHIND = 4096  # entries of a directory that may wait for one that is still being read
-PASSED = 256  # directories that are the same in a row, which take no time, between two looks at what else is to be done
+STEPS = 64  # of which few take any time, between two looks at what else is to be done
 LINKS_HELD = 50_000  # files with several names, of which more may come; another name of one forgotten is read by itself
 
 
@@ -44,16 +44,13 @@ def store_tree(job: TreeJob, putter: ChunkPutter, readers: Readers, keep_up: Cal
     Raises: StorageError, SourceError, Stopped.
     """
     run = _Run(job, putter, readers)
-    passed = 0
-    for step in WatchedWalk(job.source, readers.walker, job.recall).steps(keep_up):
+    steps = WatchedWalk(job.source, readers.walker, job.recall).steps(keep_up)
+    for number, step in enumerate(steps):
+        if number % STEPS == 0 or isinstance(step, Members):
+            keep_up()
         if isinstance(step, Unchanged):
             run.pass_by(step)
-            passed += 1
-            if passed % PASSED == 0:
-                keep_up()
-            continue
-        keep_up()
-        if isinstance(step, Begin):
+        elif isinstance(step, Begin):
             run.begin(step)
         elif isinstance(step, Members):
             run.members(step)
@@ -96,7 +93,8 @@ class _Run:
         """Deal with a directory that the walk did not go into."""
         self._job.counts.directories += 1
         self._count_owner(step.found.metadata)
-        self._note(self._inside.pass_by(step))
+        self._inside.pass_by(step)
+        self._note(step.same.stamp)
 
     def members(self, step: Members) -> None:
         """Deal with some of what is in the innermost directory."""
