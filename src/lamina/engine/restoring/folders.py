@@ -54,6 +54,8 @@ class Directories:
                 target.begin()
             except OSError as error:
                 record.fail(Spot(target.top), error)
+        if plan.top.is_flawed:
+            record.report.find(Finding.FLAWED, Spot(target.top), plan.top.error)
         target.top.hold()
         top.is_sure = plan.is_sure
         self._watch(top, whole=plan.patterns is None)
