@@ -113,3 +113,20 @@ def test_damaged_parameters_are_written_anew(scarred: Person):
     assert scarred.run("backup", "disk.img").returncode == 1
     assert "format/00000002" in scarred.do("repair")
     scarred.do("backup", "disk.img", "--name", "disk")
+
+
+def test_lamina_json_is_made_again_with_the_recovery_key(scarred: Person, tmp_path_factory: pytest.TempPathFactory):
+    key = scarred.report("key", "export")["recovery_key"]
+    root = scarred.repository / "lamina.json"
+    whole = root.read_bytes()
+    assert scarred.run("repair", "--lamina-json").returncode == 2  # a passphrase is not enough
+    root.unlink()
+    assert scarred.run("snapshots").returncode == 10
+    stranger = Person(tmp_path_factory.mktemp("stranger"))
+    stranger.do("init", "--no-probe")
+    other = stranger.report("key", "export")["recovery_key"]
+    assert Person(scarred.directory, passphrase=other).run("repair", "--lamina-json").returncode == 12
+    assert not root.exists()
+    Person(scarred.directory, passphrase=key).do("repair", "--lamina-json")
+    assert root.read_bytes() == whole
+    assert restored(scarred) == IMAGE

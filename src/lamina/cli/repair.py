@@ -10,6 +10,7 @@ from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs
 from lamina.cli.second import add_second_options, opened_second
 from lamina.cli.text import table
+from lamina.errors import UsageError
 from lamina.model.quantities import format_duration, format_size
 from lamina.settings import COMPRESSIONS
 
@@ -53,6 +54,10 @@ def add_to(verbs: Verbs) -> None:
         help="take what is lost from the files and images below DIR, the root of the snapshots",
     )
     add("--index-only", action="store_true", help="mend only the index, and read only the ends of packs")
+    add(
+        "--lamina-json", action="store_true",
+        help="first make lamina.json again, if it is missing; give the recovery key as the passphrase",
+    )  # fmt: skip
     add("--no-rewrite", action="store_true", help="make no new snapshots of what is left")
     add("--compression", choices=COMPRESSIONS, default=None, help="how hard to compress what is stored anew")
     add("-n", "--dry-run", action="store_true", help="say what is broken, what each step would do and what stays lost")
@@ -62,6 +67,8 @@ def run_repair(call: Call) -> int:
     from lamina.engine.repair import Helpers, RepairOptions, plan_repair, repair
 
     arguments = call.arguments
+    if arguments.lamina_json:
+        _recreate_root(call)
     with call.repository() as (repository, operation), ExitStack() as stack:
         call.output.event("start", verb="repair")
         second = stack.enter_context(opened_second(call, "from", operation)) if arguments.second else None
@@ -84,6 +91,20 @@ def run_repair(call: Call) -> int:
         call.output.warning(f"{one.object}: {one.what}")
     call.output.report("repair", repair_document(plan, report), [*_done(report), *_lost(report.lost)])
     return exit_codes.PARTIAL if report.lost or report.failed else exit_codes.DONE
+
+
+def _recreate_root(call: Call) -> None:
+    """Make lamina.json again: without it there is nothing to be opened."""
+    from contextlib import closing
+
+    from lamina.repository.rebirth import recreate_birth
+
+    if call.arguments.dry_run:
+        raise UsageError("--lamina-json writes at once", hint="leave --dry-run out; run it again with it afterwards")
+    key = call.passphrase()
+    with call.operation() as operation, closing(wiring.open_storage(call.settings, operation)) as storage:
+        repository = recreate_birth(storage, key)
+    call.output.note(f"wrote lamina.json of repository {repository.hex()}")
 
 
 def _steps(plan: RepairPlan) -> list[str]:
