@@ -225,3 +225,25 @@ def test_a_forged_generation_is_stepped_over(hurt: SmallRepository):
     assert (report.finished, report.generation) == (True, 2)
     assert "index/manifest/00000003" in names(hurt.storage, "index/manifest/")
     assert hurt.restore("kept@latest") == KEPT
+
+
+def test_an_owners_prune_removes_a_damaged_pack_once_all_of_it_is_stored_again():
+    """The copy that is kept is the younger one; it is opened before the damaged pack goes."""
+    small = SmallRepository()
+    small.back_up(KEPT, name="kept")
+    repository = small.open()
+    name, offset = place_of(small, repository.access.namer().data_id(KEPT[:CHUNK]))
+    flip_bit(small.storage, name, offset + 1000)
+    session = repository.begin(Process(), EncodingOptions(None, check=True, heal=True), small.operation())
+    for at in range(0, len(KEPT), CHUNK):
+        session.writer.put_data(session.writer.data_id(KEPT[at : at + CHUNK]), KEPT[at : at + CHUNK])
+    session.writer.flush()
+    session.give_up()
+    session.close()
+    repository.close()
+    small.clock.advance(PruneOptions().abort_after * 2)
+    for _ in range(2):  # what a session that was given up stored is believed from the next prune on
+        run_prune(small, EAGER)
+    assert name not in names(small.storage, "data/")
+    assert small.restore("kept@latest") == KEPT
+    assert small.verify().problems == ()

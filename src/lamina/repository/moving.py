@@ -101,12 +101,12 @@ class CopyJudge:
         copy = self._read(place)
         return copy is not None and copy.fingerprint == blob.fingerprint
 
-    def is_true_at(self, place: ChunkPlace, chunk: ChunkId) -> bool:
-        """Whether *place* holds what the id says; a steward cannot know. Raises: StorageError."""
+    def true_blob(self, place: ChunkPlace, chunk: ChunkId) -> StoredBlob | None:
+        """What lies at *place*, if it is what the id says; None for a steward, who cannot know. Raises: StorageError."""
         if self._namer is None:
-            return False
+            return None
         copy = self._read(place)
-        return copy is not None and copy.header.id == chunk and self.is_true(copy)
+        return copy if copy is not None and copy.header.id == chunk and self.is_true(copy) else None
 
     def is_true(self, blob: StoredBlob) -> bool:
         """Whether a blob holds what its id says; a steward cannot know."""

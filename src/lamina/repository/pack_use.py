@@ -10,6 +10,7 @@ from lamina.errors import PruneRefused
 from lamina.model.ids import PackId
 from lamina.repository.format import pack_name
 from lamina.repository.liveness import Liveness
+from lamina.repository.records import to_us
 from lamina.repository.tables import Pack, Table
 from lamina.storage.storage import Storage
 
@@ -22,6 +23,7 @@ class StoredPack:
 
     size: int
     meta: bool
+    modified: int  # by the storage's clock, microseconds since 1970
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,7 @@ def list_packs(storage: Storage) -> dict[PackId, StoredPack]:
         for item in storage.objects(folder):
             name = item.name.removeprefix(folder)
             if len(name) == 64 and set(name) <= set("0123456789abcdef"):
-                found[PackId(bytes.fromhex(name))] = StoredPack(item.size, meta)
+                found[PackId(bytes.fromhex(name))] = StoredPack(item.size, meta, to_us(item.modified))
     return found
 
 
@@ -66,31 +68,41 @@ def survey(
 ) -> Iterator[PackUse]:
     """The use of every listed pack, given the one *table* whose rows `Liveness` numbered.
 
-    *trust_copies*: count one place of a chunk as live and the others as spare; else all as live.
+    *trust_copies*: of a chunk with several places count the youngest as live and the others as spare, for whoever stored it
+    again had a reason; else count all as live.
     Raises: PruneRefused if a chunk that is needed lies in no pack that is there.
     """
     numbers = _numbers(table, listed)
+    ages = [one.modified for one in listed.values()]
     live_bytes, spare, dead = (array("Q", bytes(8 * len(listed))) for _ in range(3))
-    previous, needed, kept = b"", False, True
-    for ordinal, (chunk, pack, _, stored, _) in enumerate(table.rows() if table is not None else ()):
-        if chunk != previous:
-            if needed and not kept:
-                raise _nowhere(previous)
-            previous, needed, kept = chunk, live.is_marked(ordinal), False
-        number = numbers[pack]
-        if number < 0:
-            continue
+    for chunk, needed, places in _chunks(table, numbers, live):
         if not needed:
-            dead[number] += stored
-        elif kept and trust_copies:
-            spare[number] += stored
-        else:
-            live_bytes[number] += stored
-            kept = True
-    if needed and not kept:
-        raise _nowhere(previous)
+            for number, stored in places:
+                dead[number] += stored
+            continue
+        if not places:
+            raise _nowhere(chunk)
+        kept = max(places, key=lambda place: ages[place[0]]) if trust_copies else None
+        for place in places:
+            (live_bytes if kept in {None, place} else spare)[place[0]] += place[1]
     for number, (pack_id, one) in enumerate(listed.items()):
         yield PackUse(pack_id, one.size, one.meta, live_bytes[number], spare[number], dead[number])
+
+
+def _chunks(
+    table: Table | None, numbers: array[int], live: Liveness
+) -> Iterator[tuple[bytes, bool, list[tuple[int, int]]]]:
+    """Every chunk: its id, whether it is needed, and for each pack that is there and has it, the pack's number and bytes."""
+    previous, needed, places = b"", False, list[tuple[int, int]]()
+    for ordinal, (chunk, pack, _, stored, _) in enumerate(table.rows() if table is not None else ()):
+        if chunk != previous:
+            if previous:
+                yield previous, needed, places
+            previous, needed, places = chunk, live.is_marked(ordinal), []
+        if numbers[pack] >= 0:
+            places.append((numbers[pack], stored))
+    if previous:
+        yield previous, needed, places
 
 
 def _numbers(table: Table | None, listed: Mapping[PackId, StoredPack]) -> array[int]:

@@ -157,6 +157,7 @@ class Pruning:
 
     def _make_manifest(self, generation: Generation, seen: Outlook, max_time: timedelta | None) -> ManifestRecord:
         """Look again, copy what is needed, and publish the index without what is condemned."""
+        self._operation.progress.start("copy", seen.choice.copied)
         access, opened = self._access, generation.opened
         committed = read_committed(access.storage, access.control, all_buried(seen.last))
         check_committed(generation, committed, all_buried(seen.last))

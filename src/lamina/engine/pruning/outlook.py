@@ -61,8 +61,10 @@ class Outlook:
 
 def look(access: Access, rules: Rules, undo_window: timedelta, operation: Operation) -> Outlook:
     """Read what a prune has to know, and choose what it condemns. Raises: PruneRefused, Damaged, StorageError, Stopped."""
+    operation.progress.start("look", None)
     seen = _look_at_snapshots(access, undo_window, operation)
     try:
+        operation.progress.start("mark", None)
         mark_all(seen.live, seen.committed, seen.burying)
         _check_count(access, seen)
         counted = CountedRecords(access.storage, access.control)

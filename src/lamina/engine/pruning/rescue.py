@@ -92,8 +92,7 @@ class Rescuer:
         try:
             data, tail = read_pack(self._access, pack, meta=stored.meta)
         except _FAULTS as error:
-            needed = (row[0] for row in self._index.rows_of(pack) if self._live.is_live(row[0]))
-            if not all(self._is_elsewhere(chunk) for chunk in needed):
+            if not all(self._is_elsewhere(chunk) or self._save(chunk, pack) for chunk in self._needed_of(pack)):
                 self._keep(pack, error.message)
             return
         for blob in stored_blobs(data, tail, self._live.is_live):
@@ -102,6 +101,19 @@ class Rescuer:
                 self._moved.add(blob.fingerprint)
                 if self._judge.is_true(blob):
                     self._true.add(blob.header.id)
+
+    def _needed_of(self, pack: PackId) -> list[ChunkId]:
+        return [row[0] for row in self._index.rows_of(pack) if self._live.is_live(row[0])]
+
+    def _save(self, chunk: ChunkId, pack: PackId) -> bool:
+        """Move a chunk out of a damaged pack, if it is whole for all its id says; a steward cannot know."""
+        for place in self._index.places(chunk):
+            blob = self._judge.true_blob(place, chunk) if place.pack == pack else None
+            if blob is not None:
+                self._mover.add(blob)
+                self._true.add(chunk)
+                return True
+        return False
 
     def _has_copy(self, blob: StoredBlob) -> bool:
         chunk = blob.header.id
@@ -112,7 +124,9 @@ class Rescuer:
 
     def _is_elsewhere(self, chunk: ChunkId) -> bool:
         """Whether a place that stays holds just what the id says; a steward cannot know."""
-        return chunk in self._true or any(self._judge.is_true_at(place, chunk) for place in self._staying(chunk))
+        return chunk in self._true or any(
+            self._judge.true_blob(place, chunk) is not None for place in self._staying(chunk)
+        )
 
     def _staying(self, chunk: ChunkId) -> Iterable[ChunkPlace]:
         return (place for place in self._index.places(chunk) if place.pack not in self._condemned)
