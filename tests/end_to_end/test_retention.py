@@ -77,3 +77,31 @@ def test_what_is_protected_or_has_a_date_stays_until_that_is_taken_back(three: P
     assert three.report("expire", "first", "--never")["snapshots"][0]["expires"] is None
     assert len(three.report("forget", "--keep-last", "1")["snapshots"]) == 1
     assert three.run("expire", "latest", "--at", "2020-01-01").returncode == 2
+
+
+def test_the_same_call_again_does_the_rest(three: Person):
+    first, second, other = (one["id"] for one in events(three.do("snapshots", "--json").encode())[:-1])
+    three.do("forget", first, "--force")
+    assert three.report("forget", first, second, "--force")["snapshots"] == [second]
+    assert three.report("forget", first, second, "--force") == three.report("forget", second, "--force")
+    assert listed(three) == ["b"]
+    three.do("unforget", first)
+    assert three.report("unforget", first, second, other)["snapshots"] == [second]
+    again = three.run("unforget", first, second)
+    assert (again.returncode, b"no snapshot was chosen that is forgotten" in again.stderr) == (2, True)
+
+
+def test_choosing_nothing_is_said(three: Person):
+    for words in (["tag", "--add", "x"], ["unforget"], ["protect"]):
+        done = three.run(*words, "tag:typing-error")
+        assert (done.returncode, done.stdout) == (2, b"")
+        assert b"no snapshot was chosen" in done.stderr
+
+
+def test_a_dry_run_is_refused_to_a_writer_like_a_real_one(three: Person):
+    secret = three.write("writer.passphrase", b"another one")
+    three.do("key", "add", "--role", "writer", "--new-passphrase-file", secret)
+    writer = Person(three.directory, passphrase="another one")
+    dry, real = (writer.run("forget", "--keep-last", "1", *more) for more in (["-n"], []))
+    assert (dry.returncode, dry.stderr, dry.stdout) == (1, real.stderr, real.stdout)
+    assert b"may not forget" in dry.stderr

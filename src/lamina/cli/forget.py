@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs
 from lamina.cli.policies import add_policy_options, policy_of
-from lamina.cli.selecting import SELECTORS_HELP, find_snapshots
+from lamina.cli.selecting import SELECTORS_HELP, find_snapshots, whole
 from lamina.cli.snapshots import label
 from lamina.cli.text import format_time, table
 from lamina.errors import UsageError
@@ -63,6 +63,7 @@ def run_forget(call: Call) -> int:
     from lamina.model.retention import Calendar
 
     with call.repository() as (repository, operation):
+        repository.check_keeper("forget snapshots")  # a dry run shows nothing that would then be refused
         plan = _plan(call, repository, Calendar(operation.clock.now(), call.zone))
         if call.arguments.dry_run:
             return _show_plan(call, plan)
@@ -89,8 +90,24 @@ def _plan(call: Call, repository: Repository, calendar: Calendar) -> ForgetPlan:
         protect_younger_than=PROTECT_YOUNGER_THAN if younger is None else younger,
     )
     everything = repository.snapshots(removed=True)
-    chosen = find_snapshots(call, repository, arguments.snapshots) if arguments.snapshots else everything
+    chosen = _chosen(call, repository, everything) if arguments.snapshots else everything
     return plan_forget(everything, [one for one in chosen if not one.removed], options, calendar)
+
+
+def _chosen(call: Call, repository: Repository, everything: Sequence[Snapshot]) -> list[Snapshot]:
+    """What the words of the call stand for, without the ids that a call that broke off has already forgotten."""
+    from lamina.model.selector_text import parse
+    from lamina.model.selectors import ById
+
+    left = []
+    for text in call.arguments.snapshots:
+        selector = parse(whole(text))
+        fitting = [one for one in everything if isinstance(selector, ById) and one.id.hex().startswith(selector.prefix)]
+        if fitting and all(one.removed for one in fitting):
+            call.output.note(f"{text} is forgotten already")
+        else:
+            left.append(text)
+    return find_snapshots(call, repository, left) if left else []
 
 
 def _show_plan(call: Call, plan: ForgetPlan) -> int:
@@ -98,7 +115,10 @@ def _show_plan(call: Call, plan: ForgetPlan) -> int:
     for refusal in plan.refusals:
         call.output.warning(f"this would be refused: {refusal}")
     gone, kept = plan.removed, plan.kept
-    lines = [*_table(plan.decisions, call.zone), f"would forget {len(gone)}, and keep {len(kept)} snapshots"]
+    said = f"would forget {len(gone)}, and keep {len(kept)} snapshots"
+    lines = [*_table(plan.decisions, call.zone), said + (", but is refused" if plan.refusals else "")]
+    if plan.hint:
+        call.output.note(f"hint: {plan.hint}")
     call.output.report("forget", _document(plan, gone, dry_run=True), lines)
     return exit_codes.USAGE if plan.refusals else exit_codes.DONE
 
@@ -153,10 +173,12 @@ def _table(decisions: Sequence[Decision], zone: tzinfo) -> list[str]:
 
 def run_unforget(call: Call) -> int:
     with call.repository() as (repository, _):
-        found = find_snapshots(call, repository, call.arguments.snapshots, removed=True)
-        for one in found:
-            if not one.removed:
-                raise UsageError(f"snapshot {one.short_id} was not forgotten", hint="see: lamina snapshots --removed")
+        chosen = find_snapshots(call, repository, call.arguments.snapshots, removed=True)
+        found = [one for one in chosen if one.removed]  # a call that broke off has brought some of them back already
+        if not found:
+            raise UsageError("no snapshot was chosen that is forgotten", hint="see: lamina snapshots --removed")
+        if left := len(chosen) - len(found):
+            call.output.note(f"{left} of the snapshots chosen were not forgotten")
         for one in found:
             repository.unforget(one)
     lines = [f"took back {label(one)}" for one in found]
