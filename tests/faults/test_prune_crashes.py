@@ -8,12 +8,12 @@ from functools import cache
 
 import pytest
 
-from lamina.errors import StorageUnavailable
+from lamina.errors import Damaged, StorageUnavailable
 from lamina.model.process import Process
 from lamina.repository.writer import EncodingOptions
 from lamina.testing.repositories import CHUNK, SmallRepository
 from lamina.testing.storages import Effect, Fault, FaultyStorage
-from tests.unit.engine.test_prune import forget, run_prune
+from tests.unit.engine.test_prune import forget, names, run_prune
 
 A, B, C = (random.Random(seed).randbytes(CHUNK) for seed in (1, 2, 3))
 OLD, NEW = A + B + A[::-1], A + C
@@ -60,4 +60,23 @@ def test_a_prune_that_dies_anywhere_is_finished_by_the_next(step: int, holder: s
     report = run_prune(small, holder=holder)
     assert report.finished
     run_prune(small, holder=holder)
+    check_whole(small)
+
+
+def test_the_prune_above_has_no_more_steps():
+    small = _used().copy()
+    watched = FaultyStorage(small.storage)
+    run_prune(small, storage=watched)
+    assert sum(call in {"put", "delete"} for call, _ in watched.calls) <= STEPS
+    check_whole(small)
+
+
+def test_a_segment_that_does_not_hold_what_was_put_into_it_is_not_published():
+    """Faulty memory: what was written is read again and compared before anything rests on it."""
+    small = _used().copy()
+    faulty = FaultyStorage(small.storage, [Fault("get", 1, Effect.FLIPPED, "index/segment/")])
+    with pytest.raises(Damaged):
+        run_prune(small, storage=faulty)
+    assert names(small.storage, "index/manifest/") == []
+    assert run_prune(small).finished
     check_whole(small)
