@@ -52,6 +52,11 @@ _Damage = Callable[
 ]  # storage, an object, another of its kind → what is damaged now
 
 
+def whole_repository() -> SmallRepository:
+    """A copy of what all of them were before."""
+    return _zoo().repository.copy()
+
+
 class Notice(Enum):
     """What a plain verify can say of damage."""
 
