@@ -105,3 +105,4 @@ def test_a_dry_run_is_refused_to_a_writer_like_a_real_one(three: Person):
     dry, real = (writer.run("forget", "--keep-last", "1", *more) for more in (["-n"], []))
     assert (dry.returncode, dry.stderr, dry.stdout) == (1, real.stderr, real.stdout)
     assert b"may not forget" in dry.stderr
+    assert len(events(writer.do("snapshots", "--name", "a.img", "--json").encode())) == 3  # told by its hash

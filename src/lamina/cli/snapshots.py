@@ -6,7 +6,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from lamina.cli import exit_codes
-from lamina.cli.arguments import Verbs
+from lamina.cli.arguments import Parsed, Verbs
 from lamina.cli.selecting import GRAMMAR, SELECTOR_HELP, SELECTORS_HELP, find_snapshot, find_snapshots, whole
 from lamina.cli.text import format_time, pairs, table
 from lamina.errors import UsageError
@@ -76,19 +76,22 @@ def _add_changing(verbs: Verbs) -> None:
 def run_snapshots(call: Call) -> int:
     from lamina.cli.documents import snapshot_document
 
-    wanted = set(call.arguments.tags)
     with call.repository() as (repository, _):
-        found = [
-            one
-            for one in find_snapshots(
-                call, repository, call.arguments.snapshots or ["all"], removed=call.arguments.removed
-            )
-            if wanted <= one.tags and call.arguments.name in {None, one.name}
-        ]
+        found = find_snapshots(call, repository, _listed(call.arguments), removed=call.arguments.removed)
     if call.output.style.json:
         call.output.events("snapshot", [snapshot_document(one) for one in found])
     call.output.report("snapshots", {"count": len(found)}, _table(found, call.zone) if found else ["no snapshots"])
     return exit_codes.DONE
+
+
+def _listed(arguments: Parsed) -> list[str]:
+    """The selectors of a list; names and tags are selected by, so that those count that this key cannot read."""
+    from lamina.model.selector_text import quoted
+
+    texts: list[str] = arguments.snapshots or ["all"]
+    having = [] if arguments.name is None else [f"name:{quoted(arguments.name)}"]
+    having += [f"tag:{quoted(tag)}" for tag in arguments.tags]
+    return [" & ".join([f"({', '.join(map(whole, texts))})", *having])] if having else texts
 
 
 def _table(snapshots: Sequence[Snapshot], zone: tzinfo) -> list[str]:
@@ -186,6 +189,8 @@ def run_tag(call: Call) -> int:
         raise UsageError("no tag was named", hint="give --add TAG or --remove TAG")
     with call.repository() as (repository, _):
         found = find_snapshots(call, repository, call.arguments.snapshots)
+        if not found:
+            raise UsageError("no snapshot was chosen", hint="see: lamina snapshots")
         changed = [repository.edit(one, add_tags=added, remove_tags=gone) for one in found]
     document = {"snapshots": [snapshot_document(one) for one in changed]}
     lines = [f"{label(one)}  tags: {', '.join(sorted(one.tags)) or 'none'}" for one in changed]

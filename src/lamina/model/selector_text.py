@@ -154,8 +154,8 @@ class _Parser:
         begin = self.at
         if date := self._match(_DATE):
             return self._moment(date, begin)
-        if quoted := self._match(_QUOTED):
-            return self._quoted_age(_unquoted(quoted), begin)
+        if in_quotes := self._match(_QUOTED):
+            return self._quoted_age(_unquoted(in_quotes), begin)
         if word := self._match(_WORD):
             return self._word(word[0], begin)
         raise self.wrong(
@@ -180,8 +180,8 @@ class _Parser:
             if word is None or word[0] not in states:
                 raise self.wrong(f"one of {', '.join(states)} should stand", at=begin)
             return Trusted(states[word[0]])
-        if quoted := self._match(_QUOTED):
-            return Having(Field(key), _unquoted(quoted))
+        if in_quotes := self._match(_QUOTED):
+            return Having(Field(key), _unquoted(in_quotes))
         if word := self._match(_WORD):
             return Having(Field(key), word[0])
         raise self.wrong(f"a {key} should stand", hint=QUOTE)
@@ -244,5 +244,14 @@ class _Parser:
         return found
 
 
-def _unquoted(quoted: re.Match[str]) -> str:
-    return re.sub(r"\\(.)", r"\1", quoted[0][1:-1], flags=re.DOTALL)
+def _unquoted(found: re.Match[str]) -> str:
+    return re.sub(r"\\(.)", r"\1", found[0][1:-1], flags=re.DOTALL)
+
+
+def quoted(text: str) -> str:
+    """*text* in quotes, so that it is one TEXT whatever signs are in it.
+
+    >>> quoted("it's"), parse("name:" + quoted("it's")) == Having(Field.NAME, "it's")
+    ("'it\\\\'s'", True)
+    """
+    return "'" + re.sub(r"(['\\])", r"\\\1", text) + "'"
