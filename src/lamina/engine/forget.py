@@ -16,6 +16,7 @@ from lamina.repository.repository import Repository
 
 PROTECT_YOUNGER_THAN = timedelta(days=6)  # default
 _SHOWN = 5  # snapshots named in an error
+_PROTECTED_HINT = "leave them out with `& not(protected)`, or see `lamina unprotect`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +89,16 @@ def _keeping_nothing(policy: Policy, decisions: Iterable[Decision], calendar: Ca
         if any(NO_RULE in one.reasons for one in group)
         and not keeps_any([one.snapshot for one in group if one.keep], policy.keep, calendar)
     ]
-    return tuple(
+    return _few(
         f"the policy ({format_rules(policy.keep)}) keeps none of the {len(group)} snapshots {_of(group[0].snapshot)}"
         for group in empty
     )
+
+
+def _few(refusals: Iterable[str]) -> tuple[str, ...]:
+    """What one can read of many: a repository may have hundreds of names."""
+    every = tuple(refusals)
+    return every if len(every) <= _SHOWN else (*every[:_SHOWN], f"and so on, {len(every) - _SHOWN} times more")
 
 
 def _of(snapshot: Snapshot) -> str:
@@ -136,7 +143,7 @@ def _plan_chosen(
     decisions = tuple(Decision(one, one.protected, ("protected",) if one.protected else ("chosen",)) for one in chosen)
     if locked := [one for one in chosen if one.protected]:
         verb = "is" if len(locked) == 1 else "are"
-        return ForgetPlan(decisions, (f"{_named(locked)} {verb} protected",), "see `lamina unprotect`")
+        return ForgetPlan(decisions, (f"{_named(locked)} {verb} protected",), _PROTECTED_HINT)
     return ForgetPlan(decisions, *_dangers(everything, chosen, options, calendar))
 
 
@@ -151,9 +158,9 @@ def _dangers(
         verb, days = "is" if len(young) == 1 else "are", options.protect_younger_than
         refusals.append(f"{_named(young)} {verb} younger than {days / timedelta(days=1):g} days")
     gone = {one.id for one in chosen}
-    refusals += [
+    refusals += _few(
         f"{_named([loss.snapshot])} is the {loss.what}" for loss in last_ones(everything, lambda one: one.id in gone)
-    ]
+    )
     return tuple(refusals), "give --force if it is to go nevertheless" if refusals else ""
 
 

@@ -93,6 +93,13 @@ def test_a_policy_that_keeps_nothing_of_one_name_is_refused():
     assert plan.refusals == ("the policy (tag gold) keeps none of the 2 snapshots of 'other'",)
 
 
+def test_a_refusal_can_be_read_however_many_names_there_are():
+    everything = [snapshot("2026-01-01", name=f"name-{number}") for number in range(300)]
+    for plan in (by_policy(everything, "tag goldd"), chosen(everything, *everything)):
+        assert len(plan.refusals) == 6
+        assert plan.refusals[-1] == "and so on, 295 times more"
+
+
 @pytest.mark.parametrize("stays", [{"protected": True}, {"expires": NOW.now + timedelta(days=1)}])
 def test_what_stays_anyway_does_not_hide_that_a_policy_keeps_nothing(stays: dict[str, Any]):
     first, *others = daily("2026-01-01", 3)
