@@ -97,7 +97,7 @@ def plan_copy(source: Repository, target: Repository, snapshots: Iterable[Snapsh
     missing, there = [], []
     for snapshot in chosen:
         copy = copies.get(_origin(source, snapshot).snapshot)
-        if copy is None or copy.trust is Trust.DISTRUSTED:
+        if copy is None or (copy.trust is Trust.DISTRUSTED and snapshot.trust is not Trust.DISTRUSTED):
             missing.append(snapshot)
         else:
             there.append((snapshot, copy))
@@ -157,7 +157,8 @@ def _copies(target: Repository, *, removed: bool) -> dict[SessionId, Snapshot]:
     """
     own = target.access.reader_slot.hex()
     found: dict[SessionId, Snapshot] = {}
-    for one in target.snapshots(removed=removed):
+    snapshots = target.snapshots(removed=removed)
+    for one in sorted(snapshots, key=lambda one: one.trust is not Trust.DISTRUSTED):  # good ones count before bad ones
         is_believed = one.readable and one.made_by in {"owner", own}
         if not is_believed:
             continue
@@ -181,7 +182,7 @@ class _Run:
 
     def copy(self, snapshot: Snapshot) -> CopiedSnapshot:
         """Bring one snapshot across, commit it and read back what was asked for."""
-        heal = any(one.is_doubtful for one in self._target.snapshots())
+        heal = self._must_heal()
         if heal:  # what is there has to be looked at: nothing earlier copies say is taken as it is
             self._names.close()
             self._names = KnownNames()
@@ -207,6 +208,14 @@ class _Run:
 
     def close(self) -> None:
         self._names.close()
+
+    def _must_heal(self) -> bool:
+        """Whether something there is doubtful, other than copies that are just as doubtful as their originals."""
+        doubtful = {_origin(self._source, one).snapshot for one in self._snapshots if one.trust is Trust.DISTRUSTED}
+        return any(
+            one.is_doubtful and (one.copied_from is None or one.copied_from.snapshot not in doubtful)
+            for one in self._target.snapshots()
+        )
 
     def _base(self, session: Session, snapshot: Snapshot) -> Pair | None:
         """An earlier snapshot that was copied: the parent, or the newest of the same name before this one."""

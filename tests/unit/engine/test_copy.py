@@ -227,14 +227,34 @@ def test_ranges_that_could_not_be_read_stay_unread(small, other):
     opened.close()
 
 
-def test_a_distrusted_snapshot_stays_distrusted_and_a_distrusted_copy_is_made_again(small, other):
-    small.back_up(noise(1, 2))
-    opened = small.open()
+def distrust(repository: SmallRepository) -> None:
+    opened = repository.open()
     opened.edit(opened.snapshots()[0], trust=Trust.DISTRUSTED)
     opened.close()
+
+
+def test_a_distrusted_snapshot_stays_distrusted_and_costs_later_copies_nothing(small, other):
+    small.back_up(noise(1, 20))
+    distrust(small)
     copy_all(small, other)
     assert other.snapshots()[0].trust is Trust.DISTRUSTED
-    assert len(copy_all(small, other).copied) == 1
+    small.back_up(noise(1, 19) + noise(2, 1))
+    small.back_up(noise(1, 19) + noise(3, 1))
+    copied = copy_all(small, other).copied
+    assert len(copied) == 2
+    assert copied[1].read == CHUNK
+
+
+def test_a_distrusted_copy_is_made_again_and_healed(small, other):
+    small.back_up(noise(1, 2))
+    copy_all(small, other)
+    distrust(other)
+    damaged = other.copy()
+    for one in list(damaged.storage.objects("data/")):
+        flip_bit(damaged.storage, one.name, one.size // 3)
+    assert len(copy_all(small, damaged).copied) == 1
+    assert damaged.restore("latest") == noise(1, 2)
+    assert copy_all(small, damaged).copied == ()
 
 
 def test_a_verified_snapshot_is_verified_there_if_all_of_the_copy_was_compared(small, other):
