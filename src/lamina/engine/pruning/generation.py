@@ -29,7 +29,7 @@ from lamina.repository.generations import (
 )
 from lamina.repository.index_records import DELTAS, SEGMENTS, CountedRecords, delta_session, newest_manifest
 from lamina.repository.moving import PackMover
-from lamina.repository.pack_use import list_packs
+from lamina.repository.pack_use import StoredPack, list_packs
 from lamina.repository.records import AbortRecord, GenerationClosedRecord, GenerationOpenRecord, ManifestRecord
 from lamina.repository.segments import fold, manifest_hash, manifest_of, publish
 
@@ -168,7 +168,7 @@ class Pruning:
         mover = PackMover(access, generation_session(access.structure_key, generation.number), self._stored)
         try:
             rescuer = Rescuer(access, seen.index, seen.live, mover, self._operation)
-            rescued = rescuer.empty(condemned, list_packs(access.storage), lambda: self._is_late(max_time))
+            rescued = rescuer.empty(condemned, self._packs_there(seen), lambda: self._is_late(max_time))
             tables = mover.finish()
             self.problems += rescued.problems
             self.copied, self.left = mover.moved, rescued.late
@@ -226,12 +226,11 @@ class Pruning:
             self.deleted += name in sizes
             self.freed += sizes.get(name, 0)
 
-    def _packs_there(self, seen: Outlook) -> set[PackId]:
-        """Packs that stay: what a delta says of others is not true any more."""
-        due = seen.last.closed.due if seen.last is not None and seen.last.closed is not None else ()
-        gone = set(due)
+    def _packs_there(self, seen: Outlook) -> dict[PackId, StoredPack]:
+        """Packs that are there, without those that were due before: what a delta says of others is not true any more."""
+        due = set(seen.last.closed.due if seen.last is not None and seen.last.closed is not None else ())
         listed = list_packs(self._access.storage)
-        return {pack for pack, one in listed.items() if pack_name(pack, meta=one.meta) not in gone}
+        return {pack: one for pack, one in listed.items() if pack_name(pack, meta=one.meta) not in due}
 
     def _is_late(self, max_time: timedelta | None) -> bool:
         passed = self._operation.clock.monotonic() - self._began

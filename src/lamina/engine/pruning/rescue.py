@@ -46,6 +46,7 @@ class Rescuer:
         self._moved: set[bytes] = set()  # fingerprints of blobs
         self._true: set[ChunkId] = set()  # chunks of which a true copy was moved
         self._condemned: AbstractSet[PackId] = frozenset()
+        self._stays: AbstractSet[PackId] = frozenset()
         self._known: set[PackId] = set()  # condemned packs that the index speaks of
         self._needed: set[PackId] = set()  # those among them that hold something that is needed
         self.result = Rescue()
@@ -53,8 +54,12 @@ class Rescuer:
     def empty(
         self, condemned: AbstractSet[PackId], listed: dict[PackId, StoredPack], is_late: Callable[[], bool]
     ) -> Rescue:
-        """Do it for all *condemned* packs that are *listed*; when it *is_late*, the rest is kept. Raises: StorageError."""
+        """Do it for all *condemned* packs that are *listed*; when it *is_late*, the rest is kept. Raises: StorageError.
+
+        *listed* is without packs that were due before: what somebody still says of these is not taken into the index.
+        """
         self._condemned = condemned
+        self._stays = listed.keys() - condemned
         self._look_through_index()
         for pack in sorted(condemned & listed.keys()):
             self._operation.check_stop()
@@ -129,7 +134,7 @@ class Rescuer:
         )
 
     def _staying(self, chunk: ChunkId) -> Iterable[ChunkPlace]:
-        return (place for place in self._index.places(chunk) if place.pack not in self._condemned)
+        return (place for place in self._index.places(chunk) if place.pack in self._stays)
 
     def _keep(self, pack: PackId, why: str) -> None:
         self.result.kept.add(pack)
