@@ -85,3 +85,8 @@ def test_a_list_reads_no_record_twice(person_with_three: Person):
     assert len(selected(person)) == 3  # it was known before
     assert person.run("verify").returncode == 1  # believes nothing but the storage
     broken.write_bytes(data)
+
+
+def test_every_list_shows_the_times_by_which_selectors_go(person_with_three: Person):
+    for words in (["snapshots"], ["find", "file"], ["history", "file", "--name", "web"], ["du", "first"]):
+        assert "+14:00" in person_with_three.do(*words, "--timezone", "Pacific/Kiritimati")

@@ -16,6 +16,7 @@ from lamina.model.quantities import format_size, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from datetime import tzinfo
     from typing import TypeVar
 
     from lamina.cli.call import Call
@@ -164,7 +165,7 @@ def run_find(call: Call) -> int:
                 if hit.path != path:
                     path = hit.path
                     call.output.lines([shown_name(path)])
-                call.output.lines(_hit_lines(hit, every=every))
+                call.output.lines(_hit_lines(hit, call.zone, every=every))
     call.output.report("find", {"count": count, "snapshots": len(snapshots)})
     if not count:
         call.output.note(f"found in none of {len(snapshots)} snapshots")
@@ -209,16 +210,16 @@ def _searched(call: Call, repository: Repository) -> list[Snapshot]:
     return readable
 
 
-def _hit_lines(hit: Hit, *, every: bool) -> list[str]:
+def _hit_lines(hit: Hit, zone: tzinfo, *, every: bool) -> list[str]:
     entry = hit.entry
     what = f"{format_size(entry.size):>10}  {shown_time(entry.metadata.mtime_ns)}{remark(entry)}"
     if every:
-        return [f"  {one.short_id}  {format_time(one.finished)}  {what}  {one.name}" for one in hit.snapshots]
+        return [f"  {one.short_id}  {format_time(one.started, zone)}  {what}  {one.name}" for one in hit.snapshots]
     first, last = hit.snapshots[0], hit.snapshots[-1]
     count = len(hit.snapshots)
     if count == 1:
-        return [f"  {first.short_id}            {format_time(first.finished)}  {what}  {first.name}"]
-    row = f"{format_time(first.finished)} .. {format_time(last.finished)}, {count} snapshots"
+        return [f"  {first.short_id}            {format_time(first.started, zone)}  {what}  {first.name}"]
+    row = f"{format_time(first.started, zone)} .. {format_time(last.started, zone)}, {count} snapshots"
     return [f"  {first.short_id}..{last.short_id}  {row}  {what}  {first.name}"]
 
 
@@ -231,16 +232,18 @@ def run_history(call: Call) -> int:
         found = history(repository, _searched(call, repository), path, operation)
     for name, changes in found.items():
         call.output.events("change", [change_document(name, path, change) for change in changes])
-        call.output.lines([*([f"{shown_name(name or '')}:"] if len(found) > 1 else []), *_change_lines(changes)])
+        call.output.lines(
+            [*([f"{shown_name(name or '')}:"] if len(found) > 1 else []), *_change_lines(changes, call.zone)]
+        )
     call.output.report("history", {"path": path, "count": sum(map(len, found.values()))})
     return exit_codes.DONE
 
 
-def _change_lines(changes: Sequence[Change]) -> list[str]:
+def _change_lines(changes: Sequence[Change], zone: tzinfo) -> list[str]:
     rows = [
         [
             change.snapshots[0].short_id,
-            format_time(change.snapshots[0].finished),
+            format_time(change.snapshots[0].started, zone),
             str(len(change.snapshots)),
             format_size(change.entry.size) if change.entry else "",
             shown_time(change.entry.metadata.mtime_ns) if change.entry else "",

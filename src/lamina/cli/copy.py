@@ -14,6 +14,8 @@ from lamina.model.quantities import format_duration, format_size, parse_rate
 from lamina.settings import COMPRESSIONS
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from lamina.cli.call import Call
     from lamina.cli.documents import Document
     from lamina.engine.copy import CopyPlan, CopyReport
@@ -62,7 +64,7 @@ def run_copy(call: Call) -> int:
         plan = plan_copy(source, target, chosen)
         call.output.event("start", verb="copy", snapshots=len(plan.missing), size=plan.size)
         if arguments.dry_run:
-            call.output.report("copy", copy_document(plan, None), _plan_lines(plan))
+            call.output.report("copy", copy_document(plan, None), _plan_lines(plan, call.zone))
             return exit_codes.DONE
         options = CopyOptions(
             compression=call.settings.compression,
@@ -82,9 +84,9 @@ def run_copy(call: Call) -> int:
     return exit_codes.DISTRUSTED if any(one.differences for one in report.copied) else exit_codes.DONE
 
 
-def _plan_lines(plan: CopyPlan) -> list[str]:
-    rows = [["copy", *_row(one), ""] for one in plan.missing]
-    rows += [["there", *_row(one), copy.short_id] for one, copy in plan.there]
+def _plan_lines(plan: CopyPlan, zone: tzinfo) -> list[str]:
+    rows = [["copy", *_row(one, zone), ""] for one in plan.missing]
+    rows += [["there", *_row(one, zone), copy.short_id] for one, copy in plan.there]
     if not rows:
         return ["no snapshots"]
     return [
@@ -93,8 +95,8 @@ def _plan_lines(plan: CopyPlan) -> list[str]:
     ]
 
 
-def _row(snapshot: Snapshot) -> list[str]:
-    return [snapshot.short_id, format_time(snapshot.finished), snapshot.name or "", format_size(snapshot.size)]
+def _row(snapshot: Snapshot, zone: tzinfo) -> list[str]:
+    return [snapshot.short_id, format_time(snapshot.started, zone), snapshot.name or "", format_size(snapshot.size)]
 
 
 def _lines(plan: CopyPlan, report: CopyReport, *, quiet: bool) -> list[str]:

@@ -70,7 +70,7 @@ def _run_snapshots(call: Call, wanted: Sequence[SnapshotPath]) -> int:
     rows = [
         [
             one.snapshot.short_id,
-            format_time(one.snapshot.finished),
+            format_time(one.snapshot.started, call.zone),
             one.snapshot.name if one.snapshot.name is not None else "(not readable)",
             *map(
                 format_size,

@@ -249,9 +249,9 @@ def _unquoted(found: re.Match[str]) -> str:
 
 
 def quoted(text: str) -> str:
-    """*text* in quotes, so that it is one TEXT whatever signs are in it.
+    r"""*text* in quotes, so that it is one TEXT whatever signs are in it.
 
     >>> quoted("it's"), parse("name:" + quoted("it's")) == Having(Field.NAME, "it's")
-    ("'it\\\\'s'", True)
+    ("'it\\'s'", True)
     """
     return "'" + re.sub(r"(['\\])", r"\\\1", text) + "'"
