@@ -63,6 +63,21 @@ class FilePlace(Protocol):
     def open(self) -> FileSource: ...
 
 
+class KnownLooks:
+    """Looks of directories: every one is known, or none is."""
+
+    is_empty = False
+
+    def __init__(self, knows_all: bool) -> None:
+        self._knows_all = knows_all
+
+    def place(self, above: bytes, name: bytes) -> bytes:
+        return above + b"/" + name
+
+    def recall(self, place: bytes, look: bytes) -> bytes | None:
+        return place + look if self._knows_all else None
+
+
 def events(steps: Iterator[Step]) -> list[Event]:
     """What the steps say, with paths: each directory when it begins and ends, all else once."""
     found: list[Event] = []
@@ -131,6 +146,24 @@ class FileSourceContract:
                 assert step.folder is inside[-1]
             if isinstance(step, End):
                 inside.pop()
+        assert not inside
+
+    @pytest.mark.parametrize("knows_all", [True, False])
+    def test_what_is_passed_over_is_named(self, source: FileSource, knows_all: bool) -> None:
+        inside: list[bytes] = []
+        found: list[bytes] = []
+        for step in source.walk(None, frozenset(), KnownLooks(knows_all)):
+            names: Sequence[bytes] = ()
+            if isinstance(step, Begin | Unchanged):
+                inside.append(step.found.name)
+                names = step.same.names if step.same is not None else ()
+                assert knows_all or step.same is None
+            elif isinstance(step, Members):
+                names = [one.name for one in step.found]
+            found += (b"/".join([*inside[1:], name]) for name in names)
+            if isinstance(step, End | Unchanged):
+                inside.pop()
+        assert sorted(found) == sorted(CONTENTS)
         assert not inside
 
     def test_types_and_sizes_are_known_before_a_file_is_opened(self, source: FileSource) -> None:
