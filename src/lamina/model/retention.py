@@ -7,7 +7,7 @@ lies in the future), and snapshots that are flawed (every rule is applied twice,
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -232,11 +232,11 @@ def last_ones(
     names: defaultdict[GroupKey, list[Snapshot]] = defaultdict(list)
     for snapshot in everything:
         names[name_key(snapshot, merge_keys=merge_keys)].append(snapshot)
+    signers = Counter(name for name, _ in names)
     lost: list[Loss] = []
-    for group in names.values():
+    for (name, _), group in names.items():
         good = [one for one in group if is_good(one)]
         if all(map(goes, good or group)):
-            lost.append(
-                Loss(in_order(good or group)[-1], "last good snapshot of its name" if good else "last of its name")
-            )
+            what = "last good snapshot of its name" if good else "last of its name"
+            lost.append(Loss(in_order(good or group)[-1], f"{what} and key" if signers[name] > 1 else what))
     return lost
