@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from lamina.engine.prune import PruneOptions, PruneReport, plan_prune, prune
-from lamina.errors import NotPermitted
+from lamina.errors import NotPermitted, StorageDenied
 from lamina.model.process import Process
 from lamina.storage.storage import Storage
 from lamina.testing.repositories import CHUNK, SmallRepository
+from lamina.testing.storages import Fault, FaultyStorage
 
 FIRST = random.Random(1).randbytes(4 * CHUNK)
 SECOND = random.Random(2).randbytes(4 * CHUNK)
@@ -93,3 +95,37 @@ def test_a_plan_changes_nothing_and_says_what_would_come(small: SmallRepository)
     assert plan.freed >= len(FIRST)
     assert len(plan.buried) == 1
     assert run_prune(small).freed == plan.freed
+
+
+def test_what_may_not_be_deleted_yet_is_left_to_later_prunes(small: SmallRepository):
+    """An object lock, say. Meanwhile nobody refers to it, and other prunes go on."""
+    small.back_up(FIRST)
+    forget(small, "latest")
+    locked = FaultyStorage(small.storage, [Fault("delete", prefix="data/", lasting=True, error=StorageDenied)])
+    report = run_prune(small, storage=locked)
+    assert report.finished
+    assert any("cannot be deleted yet" in problem for problem in report.problems)
+    packs = set(names(small.storage, "data/"))
+    small.back_up(FIRST)
+    assert set(names(small.storage, "data/")) > packs, "it was stored once more"
+    small.back_up(SECOND)
+    forget(small, "latest")
+    assert run_prune(small, storage=locked).finished
+    assert packs < set(names(small.storage, "data/"))
+    run_prune(small)
+    assert not packs & set(names(small.storage, "data/"))
+    assert small.restore("latest") == FIRST
+
+
+def test_when_the_time_is_up_the_rest_stays_as_it_was(small: SmallRepository):
+    small.back_up(FIRST + SECOND)
+    small.back_up(FIRST)
+    forget(small, "latest~1")
+    hasty = replace(NOW, threshold=1.0, max_time=timedelta(seconds=-1))
+    report = run_prune(small, hasty)
+    assert report.finished
+    assert report.left
+    assert not report.copied
+    assert small.restore("latest") == FIRST
+    assert run_prune(small, replace(hasty, max_time=None)).copied
+    assert small.restore("latest") == FIRST
