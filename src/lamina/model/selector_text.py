@@ -217,9 +217,8 @@ class _Parser:
             return ByAge(int(word))
         if _ID.fullmatch(word):
             return ById(word.lower())
-        raise self.wrong(
-            "a snapshot should stand", at=begin, hint=f"write {FORMS}; of a name: name:{word} or {word}@latest"
-        )
+        hint = f"write {FORMS}; of a name: name:{word} or {word}@latest" + ("" if self.is_done else f"; {QUOTE}")
+        raise self.wrong("a snapshot should stand", at=begin, hint=hint)
 
     def _next(self) -> int:
         """Where the next thing that is no blank begins."""

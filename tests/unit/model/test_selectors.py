@@ -197,3 +197,10 @@ def test_where_one_is_meant_several_are_an_error_that_says_how_many():
         only([], "'x'")
     with pytest.raises(SnapshotAmbiguous, match="fits 6 snapshots"):
         only(ALL, "'x'")
+
+
+def test_who_names_a_snapshot_without_quotes_is_told_of_them():
+    for text in ("web server@latest", "a..b@latest", "x,y@latest"):
+        with pytest.raises(UsageError) as caught:
+            parse(text)
+        assert "in quotes" in caught.value.hint
