@@ -31,6 +31,7 @@ from lamina.testing.many_snapshots import add_snapshots
 CHUNK_SIZE = 1 << 20  # bytes, the default of images
 CHUNKS_OF_AN_IMAGE = 200_000  # 195 GiB
 _PACK_SIZE = 32 << 20
+_FEW = 30  # chunks
 _NOBODY = Process("hollow", "boot", 1, 1)
 
 
@@ -105,7 +106,8 @@ class Hollow:
             stored = BLOB_HEADER_SIZE + self._random.randrange(200 << 10, 900 << 10)
             rows.append(BlobRow(ChunkId(self._random.randbytes(32)), BlobKind.DATA, 0, size, stored, CHUNK_SIZE))
             size += stored
-            if size > _PACK_SIZE or number == count - 1:
+            left = count - number - 1
+            if not left or (size > _PACK_SIZE and left >= _FEW):  # no small packs: a prune would want to join them
                 self._remember(session, header, size, rows)
                 yield from (row.id for row in rows)
                 rows, size = [], len(header)
