@@ -48,7 +48,8 @@ class Retrying:
     bytes mean that it is done. A listing is collected first, so that nothing is shown twice. The last error is raised as
     it is; `Stopped` comes instead of another try once the operation's stop button is pressed. Once it gave up on a storage
     that does not answer, every call has one try only, until one succeeds: a run that fails has more to say to the storage
-    on its way out, and must not wait as long again for each of these calls.
+    on its way out, and must not wait as long again for each of these calls. An object that stayed too short has one try
+    from then on: it is damaged, and somebody who looks for what is left of it asks a thousand times.
     """
 
     def __init__(
@@ -64,33 +65,34 @@ class Retrying:
         self._patience = patience or Patience()
         self._draw = draw  # 0.0-1.0
         self._is_away = False  # the storage, as far as we know
+        self._short: set[str] = set()  # names of objects that are damaged, as far as we know
 
     @property
     def address(self) -> str:
         return self._storage.address
 
     def put(self, name: str, parts: Parts) -> None:
-        self._persist(f"put {name}", lambda: self._storage.put(name, parts))
+        self._persist("put", name, lambda: self._storage.put(name, parts))
 
     def get(self, name: str) -> bytes:
-        return self._persist(f"get {name}", lambda: self._storage.get(name))
+        return self._persist("get", name, lambda: self._storage.get(name))
 
     def get_range(self, name: str, offset: int, length: int) -> bytes:
-        return self._persist(f"get {name}", lambda: self._storage.get_range(name, offset, length))
+        return self._persist("get", name, lambda: self._storage.get_range(name, offset, length))
 
     def stat(self, name: str) -> StoredObject:
-        return self._persist(f"stat {name}", lambda: self._storage.stat(name))
+        return self._persist("stat", name, lambda: self._storage.stat(name))
 
     def objects(self, prefix: str = "") -> Iterator[StoredObject]:
-        return iter(self._persist(f"list {prefix or 'everything'}", lambda: list(self._storage.objects(prefix))))
+        return iter(self._persist("list", prefix or "everything", lambda: list(self._storage.objects(prefix))))
 
     def delete(self, name: str) -> None:
-        self._persist(f"delete {name}", lambda: self._storage.delete(name))
+        self._persist("delete", name, lambda: self._storage.delete(name))
 
     def close(self) -> None:
         self._storage.close()
 
-    def _persist(self, what: str, call: Callable[[], T]) -> T:
+    def _persist(self, verb: str, name: str, call: Callable[[], T]) -> T:
         failures = 0
         begun = self._operation.clock.monotonic()
         while True:
@@ -99,12 +101,14 @@ class Retrying:
             except (StorageUnavailable, ObjectTruncated) as error:
                 failures += 1
                 is_too_long = self._operation.clock.monotonic() - begun >= self._patience.in_all_s
-                if is_too_long or failures >= self._tries(error):
+                if is_too_long or failures >= self._tries(name, error):
                     self._is_away = isinstance(error, StorageUnavailable)
+                    if isinstance(error, ObjectTruncated):
+                        self._short.add(name)
                     raise
                 wait_s = self._draw() * self._patience.bound_s(failures)
                 self._operation.progress.message(
-                    f"{error.message}; try {failures + 1} of {self._tries(error)} to {what} "
+                    f"{error.message}; try {failures + 1} of {self._tries(name, error)} to {verb} {name} "
                     f"in {format_duration(wait_s)}"
                 )
                 wait(self._operation.clock, wait_s, self._operation.stop)
@@ -113,7 +117,7 @@ class Retrying:
                 self._is_away = False
                 return result
 
-    def _tries(self, error: StorageError) -> int:
+    def _tries(self, name: str, error: StorageError) -> int:
         if isinstance(error, ObjectTruncated):
-            return self._patience.tries_if_truncated
+            return 1 if name in self._short else self._patience.tries_if_truncated
         return 1 if self._is_away else self._patience.tries

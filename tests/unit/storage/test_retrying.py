@@ -87,6 +87,19 @@ def test_a_truncated_read_gets_few_more_chances(memory):
     assert len(faulty.calls) == Patience().tries_if_truncated
 
 
+def test_what_stayed_truncated_is_damaged_and_has_one_try_from_then_on(memory):
+    retrying, faulty, operation = build(memory)
+    memory.put("other", [b"01"])
+    for _ in range(5):
+        with pytest.raises(ObjectTruncated):
+            retrying.get_range("object", 5, 100)
+    assert len(faulty.calls) == Patience().tries_if_truncated + 4
+    assert len(operation.progress.texts) == Patience().tries_if_truncated - 1
+    with pytest.raises(ObjectTruncated):
+        retrying.get_range("other", 0, 100)
+    assert len(faulty.calls) == 2 * Patience().tries_if_truncated + 4
+
+
 def test_a_put_whose_reply_was_lost_is_done_only_if_the_bytes_are_ours(memory):
     retrying, _, _ = build(memory, Fault("put", 1, Effect.UNACKNOWLEDGED), Fault("put", 3))
     retrying.put("new", [b"ours"])
