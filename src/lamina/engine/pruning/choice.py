@@ -35,8 +35,8 @@ class Choice:
 
     @property
     def freed(self) -> int:
-        """Bytes that come back, for all that is known before they are read."""
-        return sum(one.size for one in self.packs) - self.copied
+        """Bytes that come back, for all that is known before they are read; a pack that was cut short gives none."""
+        return sum(max(0, one.size - one.live - one.spare) for one in self.packs)
 
     @property
     def copied(self) -> int:

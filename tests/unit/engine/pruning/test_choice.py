@@ -78,3 +78,8 @@ def test_nobody_is_asked_about_packs_that_stay_anyway():
     full, empty = pack(1, live=900), pack(2, dead=900)
     choose([full, empty], may_go, RULES)
     assert asked == [empty]
+
+
+def test_a_pack_that_was_cut_short_gives_nothing_back():
+    cut = PackUse(PackId(b"c" * 32), 100, meta=False, live=300, dead=900)
+    assert choose([cut], anyone, RULES).freed == 0
