@@ -94,7 +94,7 @@ class Actors:
 
         def live(client: Client) -> None:
             for _ in range(runs):
-                client.pause(client.chance.choice((0, MINUTE, HOUR, DAY)) * client.chance.random())
+                client.rest(0, MINUTE, HOUR, DAY)
                 change_tree(client, host.tree)
                 try:
                     with self.opened(client, host.holder, host.cache) as repository:
@@ -109,7 +109,7 @@ class Actors:
 
         def live(client: Client) -> None:
             for _ in range(runs):
-                client.pause(client.chance.choice((MINUTE, HOUR, DAY)) * client.chance.random())
+                client.rest(MINUTE, HOUR, DAY)
                 try:
                     with self.opened(client, holder) as repository:
                         self._keep(client, repository)
@@ -124,7 +124,7 @@ class Actors:
         def live(client: Client) -> None:
             chance = client.chance
             for _ in range(runs):
-                client.pause(chance.choice((MINUTE, HOUR, DAY)) * chance.random())
+                client.rest(MINUTE, HOUR, DAY)
                 options = PruneOptions(
                     undo_window=timedelta(seconds=chance.choice((0, 0, HOUR, 7 * DAY))),
                     wait=timedelta(seconds=chance.choice((0, MINUTE / 6, MINUTE))),
@@ -134,8 +134,10 @@ class Actors:
                 )
                 try:
                     with self.opened(client, holder, host.cache) as repository:
+                        if chance.random() < 0.4:
+                            self._keep(client, repository)  # as `forget --prune` does
                         self.count_prune(prune(repository, host.process(client), options, client.operation()))
-                except StorageError:
+                except (StorageError, SnapshotMissing):
                     self.oracle.counts["failed prunes"] += 1
 
         return live
@@ -145,7 +147,7 @@ class Actors:
 
         def live(client: Client) -> None:
             for _ in range(runs):
-                client.pause(client.chance.choice((MINUTE, HOUR, DAY)) * client.chance.random())
+                client.rest(MINUTE, HOUR, DAY)
                 try:
                     with self.opened(client, "owner") as repository:
                         snapshots = repository.snapshots(removed=client.chance.random() < 0.3)
@@ -162,7 +164,7 @@ class Actors:
 
         def live(client: Client) -> None:
             for _ in range(runs):
-                client.pause(HOUR * client.chance.random())
+                client.rest(HOUR)
                 try:
                     with self.opened(client, "other") as repository:
                         snapshots = repository.snapshots()
@@ -253,8 +255,8 @@ class Actors:
 
     def _rest(self, client: Client, session: Session) -> None:
         """Between two files: a checkpoint, or a long time with a slow source."""
-        if client.chance.random() < 0.15:
-            client.pause(client.chance.choice((MINUTE, HOUR, DAY, 2 * DAY)))
+        if client.chance.random() < 0.35:
+            client.rest(MINUTE, HOUR, HOUR, DAY)
         session.checkpoint()
         if session.is_behind:
             session.catch_up()

@@ -12,7 +12,7 @@ from lamina.model.ids import SessionId
 Pieces = tuple[int, ...]  # numbers of the pieces that a file consists of
 Tree = dict[str, dict[str, Pieces]]  # directory → file → its pieces
 
-PIECES = 40  # that all clients' files are made of, so that they share many
+PIECES = 16  # that all clients' files are made of, so that they share many
 
 
 @cache

@@ -53,7 +53,7 @@ def run_seed(seed: int, *, trace: bool = False, only_losses: bool = False) -> Ou
         run.live()
         if not run.losses():
             run.settle()
-        if not run.losses():
+        if not run.losses() and not only_losses:
             run.leave_nothing()
         counts = run.oracle.counts
         counts["crashes"] = run.world.crashes
@@ -109,7 +109,7 @@ class _Run:
         self._alone("pruner", lambda client: self._prune(client, timedelta(days=7), reports))
         self._alone("pruner", lambda client: self._prune(client, timedelta(days=7), reports))
         opened, closed = self.names("generations/", "/open"), self.names("generations/", "/closed")
-        if len(opened) != len(closed) and not self.losses():
+        if len(opened) != len(closed) and not self.losses() and not self.world.expects_errors:
             self.oracle.lose(f"{len(opened) - len(closed)} generations cannot be closed")
         self._alone("judge", self._judge)
 
@@ -124,7 +124,7 @@ class _Run:
 
         self._alone("owner", forget)
         for _ in range(3):
-            self.world.time += 8 * DAY
+            self.world.time += 40 * DAY  # also of clocks that were a month ahead
             self._alone("pruner", lambda client: self._prune(client, timedelta(0), []))
         left = self.names("data/") + self.names("meta/")
         if left and not self.losses():
@@ -214,6 +214,7 @@ def _weather(chance: random.Random) -> Weather:
         odd_listing=chance.choice((0.0, 0.3)),
         power_cuts=chance.choice((0, 0, 1, 2)) if lazy else 0,
         lazy=lazy,
+        tempo=chance.choice((1.0, 1.0, 0.05, 0.002)),
         habit=chance.choice(("even", "long", "first")),
     )
 

@@ -20,7 +20,7 @@ BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 STEP_S = 0.2  # what a step takes on average
 DECISIVE = ("snapshots/", "generations/", "sessions/", "removed/", "index/manifest/")  # puts that others act upon
-HASTE = 8  # so much more often something happens at these
+HASTE = 8  # so much more often something happens at these, and at the next step
 
 
 class Killed(BaseException):
@@ -40,6 +40,7 @@ class Weather:
     late: float = 0.3  # of a failing put: it may arrive later
     power_cuts: int = 0  # in the whole run
     lazy: bool = False  # the storage is a directory, not an object store
+    tempo: float = 1.0  # of the time between two things that a client does
     habit: str = "even"  # who is next: "even", "long" (mostly the same again) or "first" (by rank, which changes)
 
 
@@ -87,6 +88,7 @@ class Client:
         self.rank = world.chance.random()
         self.is_dead = False
         self.is_calm = False  # nothing bad happens to it
+        self.is_acting = False  # its last call was one that others act upon
         self.coroutine = greenlet(self._live)
         self._life = life
 
@@ -100,6 +102,10 @@ class Client:
         self.wake = self.world.time + max(0.0, seconds)
         self.world.hub.switch()
         self._check_alive()
+
+    def rest(self, *lengths: float) -> None:
+        """Do nothing, for any time up to one of *lengths*."""
+        self.pause(self.chance.choice(lengths) * self.chance.random() * self.world.weather.tempo)
 
     # what its storage asks
 
@@ -194,7 +200,9 @@ class World:
         if self._is_calm(client):
             return Fate.DONE
         chance, weather = self.chance, self.weather
-        haste = HASTE if call == "put" and name.startswith(DECISIVE) else 1
+        is_decisive = call == "put" and name.startswith(DECISIVE)
+        haste = HASTE if is_decisive or client.is_acting else 1
+        client.is_acting = is_decisive
         if chance.random() < haste * weather.crash / 2:
             self.note(client, call, name, "died before it")
             self.kill(client)
