@@ -146,7 +146,9 @@ class _Run:
             self.problems.append(Problem(name, "is missing, and later records of prunes say that there was one"))
         for name in self._repository.access.damaged:
             if name not in names:
-                self.problems.append(Problem(name, "is missing: without it nothing can be written; see `lamina repair`"))
+                self.problems.append(
+                    Problem(name, "is missing: without it nothing can be written; see `lamina repair`")
+                )
         self.packs.look(there, chosen)
         if has_index:
             self._check_needed(there)
@@ -236,7 +238,9 @@ class _Run:
             if self.packs.is_superseded(problem):
                 self.warnings.append(
                     Problem(
-                        problem.object, f"{problem.what}; there are whole copies of what it held, a prune removes it"
+                        problem.object,
+                        f"{problem.what}; there are whole copies of what is lost in it: `lamina repair` copies the rest,"
+                        " and then a prune removes it",
                     )
                 )
             else:

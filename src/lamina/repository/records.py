@@ -167,7 +167,9 @@ class AttributesRecord(_Record, frozen=True):
     expires: int | None
     protected: bool
     tag_hashes: list[bytes]
-    damaged: int = 0  # depth of the verify that found damage (spec: coverage), if it is distrusted for that reason alone
+    damaged: int = (
+        0  # depth of the verify that found damage (spec: coverage), if it is distrusted for that reason alone
+    )
 
 
 class AttributesBody(_Record, frozen=True):
