@@ -82,7 +82,7 @@ def run_repair(call: Call) -> int:
         plan = plan_repair(repository, Helpers(second, arguments.source), options, operation)
         stack.callback(plan.survey.close)
         for one in plan.broken:
-            call.output.warning(f"{one.object}: {one.what}")
+            call.output.warning(one.what if one.what.startswith(one.object) else f"{one.object}: {one.what}")
         if arguments.dry_run:
             call.output.report("repair", repair_document(plan, None), [*_steps(plan), *_lost(plan.lost)])
             return exit_codes.PARTIAL if plan.lost else exit_codes.DONE

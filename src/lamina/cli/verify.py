@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from lamina.engine.verifying.overview import CoverageReport
 
 _ALONE = ("no_key", "coverage", "source")  # each is another question
+_NEXT_STEPS = (
+    "hint: prune nothing for now; back up again what the named snapshots hold, and verify again: that heals what the"
+    " sources still have. For what stays see `lamina repair --dry-run`"
+)
 
 
 def add_to(verbs: Verbs) -> None:
@@ -131,18 +135,25 @@ def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
     seconds = report.duration.total_seconds()
     lines.append(
         f"read {report.objects} objects, {format_size(report.read)}, in {format_duration(seconds)}:"
-        f" {report.snapshots} snapshots, {report.chunks} chunks"
+        f" {_snapshots(report.snapshots)}, {report.chunks} chunks"
     )
     if report.checked.packs < report.packs.packs:
         lines.append(f"packs read: {_amount(report.checked)} of {_amount(report.packs)}")
     if report.left.packs:
         lines.append(f"left for the next run: {_amount(report.left)}")
     if report.verified:
-        lines.append(f"{len(report.verified)} snapshots are marked as verified now")
+        count = len(report.verified)
+        lines.append(f"{_snapshots(count)} {'is' if count == 1 else 'are'} marked as verified now")
     lines += [f"not checked: {limit}" for limit in report.limits]
     count = len(report.problems)
     verdict = "everything is all right" if report.checked.packs >= report.packs.packs else "what was read is all right"
-    return [*lines, f"{count} {'problem' if count == 1 else 'problems'} found" if count else verdict]
+    if not count:
+        return [*lines, verdict]
+    return [*lines, f"{count} {'problem' if count == 1 else 'problems'} found", _NEXT_STEPS]
+
+
+def _snapshots(count: int) -> str:
+    return f"{count} {'snapshot' if count == 1 else 'snapshots'}"
 
 
 def _amount(amount: Amount) -> str:
