@@ -17,7 +17,8 @@ from lamina.model.ids import ChunkId, PackId
 from lamina.model.operation import Operation
 from lamina.model.process import Process
 from lamina.model.secret import Secret
-from lamina.repository.format import BLOB_HEADER_SIZE, BlobKind, BlobRow, PackHeader, pack_name
+from lamina.repository.format import BLOB_HEADER_SIZE, BlobKind, BlobRow, PackHeader
+from lamina.repository.object_names import pack_name
 from lamina.repository.packs import FinishedPack
 from lamina.repository.repository import Repository
 from lamina.repository.sessions import Session, SnapshotFacts

@@ -26,8 +26,9 @@ from lamina.model.secret import Secret
 from lamina.model.snapshots import Role, Snapshot, Trust
 from lamina.repository.birth import new_birth
 from lamina.repository.blobs import Node
-from lamina.repository.format import BlobKind, Kind, delta_name, session_name
-from lamina.repository.index import encode_index
+from lamina.repository.format import BlobKind, Kind
+from lamina.repository.index_records import encode_index
+from lamina.repository.object_names import ATTRIBUTES, REMOVALS, delta_name, numbered, session_folder, snapshot_name
 from lamina.repository.records import (
     AbortRecord,
     AttributesRecord,
@@ -152,7 +153,7 @@ def test_a_writers_edit_of_anothers_snapshot_is_refused_and_forged_it_is_not_bel
         thief.forget(snapshot)
     with pytest.raises(NotPermitted):
         thief.unforget(snapshot)
-    name = session_name("attributes", snapshot.id, 2)
+    name = numbered(session_folder(ATTRIBUTES, snapshot.id), 2)
     forge(thief, Kind.ATTRIBUTES, name, AttributesRecord("distrusted", None, False, []))
     assert only(attacked).trust is Trust.VERIFIED
 
@@ -163,7 +164,7 @@ def test_a_writer_may_mark_its_own_fresh_snapshot_once_and_never_cost_it_its_lif
     assert before.trust is Trust.VERIFIED, "its own first record says what came of the comparison"
     writer = small.open("writer")
     record = AttributesRecord("distrusted", FAR, False, [])
-    writer.access.control.write(Kind.ATTRIBUTES, session_name("attributes", before.id, 2), record)
+    writer.access.control.write(Kind.ATTRIBUTES, numbered(session_folder(ATTRIBUTES, before.id), 2), record)
     with pytest.raises(NotPermitted):
         writer.edit(writer.find_snapshot("latest"), add_tags=["late"])
     writer.close()
@@ -176,7 +177,7 @@ def test_a_writers_first_record_cannot_expire_unprotect_or_untag(small: SmallRep
     snapshot = only(small)
     writer = small.open("writer")
     record = AttributesRecord("verified", FAR, False, [])
-    writer.access.control.write(Kind.ATTRIBUTES, session_name("attributes", snapshot.id, 1), record)
+    writer.access.control.write(Kind.ATTRIBUTES, numbered(session_folder(ATTRIBUTES, snapshot.id), 1), record)
     writer.close()
     now = only(small)
     assert (now.tags, now.expires, now.trust) == ({"keep"}, expires, Trust.FRESH)
@@ -193,7 +194,7 @@ def test_another_writers_first_record_does_not_count(small: SmallRepository):
     snapshot = only(small)
     other = small.open("other")
     record = AttributesRecord("distrusted", FAR, False, [])
-    other.access.control.write(Kind.ATTRIBUTES, session_name("attributes", snapshot.id, 1), record)
+    other.access.control.write(Kind.ATTRIBUTES, numbered(session_folder(ATTRIBUTES, snapshot.id), 1), record)
     other.close()
     assert only(small).trust is Trust.FRESH
 
@@ -203,8 +204,8 @@ def test_a_tombstone_of_one_snapshot_is_none_for_another(attacked: SmallReposito
     repository = attacked.open()
     first, second = repository.snapshots()
     repository.forget(first)
-    copied = session_name("removed", second.id, 1)
-    attacked.storage.put(copied, [attacked.storage.get(session_name("removed", first.id, 1))])
+    copied = numbered(session_folder(REMOVALS, second.id), 1)
+    attacked.storage.put(copied, [attacked.storage.get(numbered(session_folder(REMOVALS, first.id), 1))])
     assert [one.id for one in repository.snapshots()] == [second.id]
     repository.close()
     assert [problem.object for problem in attacked.verify().problems] == [copied]
@@ -215,15 +216,15 @@ def test_a_tombstone_that_was_undone_cannot_be_played_again(attacked: SmallRepos
     snapshot = repository.find_snapshot("latest")
     repository.forget(snapshot)
     repository.unforget(snapshot)
-    again = session_name("removed", snapshot.id, 3)
-    attacked.storage.put(again, [attacked.storage.get(session_name("removed", snapshot.id, 1))])
+    again = numbered(session_folder(REMOVALS, snapshot.id), 3)
+    attacked.storage.put(again, [attacked.storage.get(numbered(session_folder(REMOVALS, snapshot.id), 1))])
     repository.close()
     check_ignored(attacked, again)
 
 
 def test_a_snapshot_copied_under_another_name_is_not_one(attacked: SmallRepository):
     copied = "snapshots/" + "ab" * 16
-    attacked.storage.put(copied, [attacked.storage.get(session_name("snapshots", only(attacked).id))])
+    attacked.storage.put(copied, [attacked.storage.get(snapshot_name(only(attacked).id))])
     check_ignored(attacked, copied)
 
 
@@ -266,13 +267,13 @@ def test_a_snapshot_under_the_id_of_anothers_session_only_makes_that_run_fail(sm
     stranger = begin(other, small)
     put_one(stranger)
     record = stranger._record(facts(stranger))
-    other.access.control.write(Kind.SNAPSHOT, session_name("snapshots", session.id), record)
+    other.access.control.write(Kind.SNAPSHOT, snapshot_name(session.id), record)
     put_one(session)
     with pytest.raises(SessionAborted, match="another snapshot"):
         session.commit(facts(session))
     for one in (session, stranger):
         one.close()
-    small.storage.delete(session_name("snapshots", session.id))
+    small.storage.delete(snapshot_name(session.id))
     small.back_up(CONTENT)
     assert small.restore("latest") == CONTENT
 
@@ -498,7 +499,7 @@ def test_the_certificate_of_another_repository_counts_for_nothing(attacked: Smal
         attacked.storage, thief.id, thief.access.structure_key, signing.public,
         Signer(certificate, signing, bytes(8), Role.OWNER),
     )  # fmt: skip
-    name = session_name("removed", only(attacked).id, 1)
+    name = numbered(session_folder(REMOVALS, only(attacked).id), 1)
     control.write(Kind.REMOVAL, name, RemovalRecord(True, 0))
     check_ignored(attacked, name)
 
@@ -512,7 +513,7 @@ def test_a_record_with_the_owners_certificate_needs_the_owners_signature(attacke
     owner.close()
     verify_key = thief._keyring._owner_verify_key
     control = ControlRecords(attacked.storage, thief.id, thief.access.structure_key, verify_key, signer)
-    name = session_name("removed", only(attacked).id, 1)
+    name = numbered(session_folder(REMOVALS, only(attacked).id), 1)
     control.write(Kind.REMOVAL, name, RemovalRecord(True, 0))
     with pytest.raises(RecordForged):
         thief.access.control.read(name, Kind.REMOVAL, RemovalRecord)

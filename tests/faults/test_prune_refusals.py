@@ -14,7 +14,8 @@ from lamina.errors import PruneRefused
 from lamina.model.entries import FixedContent
 from lamina.model.ids import ChunkId
 from lamina.model.process import Process
-from lamina.repository.format import BlobKind, pack_name, session_name
+from lamina.repository.format import BlobKind
+from lamina.repository.object_names import pack_name, snapshot_name
 from lamina.repository.repository import Repository
 from lamina.repository.sessions import SnapshotFacts
 from lamina.repository.streams import FixedNode, decode_fixed_node
@@ -121,7 +122,7 @@ def test_a_snapshot_that_is_gone_stops_a_prune(hurt: SmallRepository):
     repository = hurt.open()
     kept = repository.find_snapshot("kept@latest").id
     repository.close()
-    hurt.storage.delete(session_name("snapshots", kept))
+    hurt.storage.delete(snapshot_name(kept))
     with pytest.raises(PruneRefused, match=kept.hex()[:16]):
         run_prune(hurt)
     assert len(names(hurt.storage, "generations/")) == 2
@@ -132,12 +133,12 @@ def test_a_session_that_others_call_committed_is_never_given_up(hurt: SmallRepos
     repository = hurt.open()
     kept = repository.find_snapshot("kept@latest").id
     repository.close()
-    record = hurt.storage.get(session_name("snapshots", kept))
-    hurt.storage.delete(session_name("snapshots", kept))
+    record = hurt.storage.get(snapshot_name(kept))
+    hurt.storage.delete(snapshot_name(kept))
     hurt.clock.advance(PruneOptions().abort_after * 2)
     with pytest.raises(PruneRefused, match=f"attributes/{kept.hex()}"):
         run_prune(hurt)
-    hurt.storage.put(session_name("snapshots", kept), [record])
+    hurt.storage.put(snapshot_name(kept), [record])
     assert run_prune(hurt).finished
     assert hurt.restore("kept@latest") == KEPT
 
@@ -158,7 +159,7 @@ def test_a_list_that_leaves_something_out_deletes_nothing(hurt: SmallRepository,
     hurt.back_up(JUNK, name="more")
     forget(hurt, "more@latest")
     repository = hurt.open()
-    kept = session_name("snapshots", repository.find_snapshot("kept@latest").id)
+    kept = snapshot_name(repository.find_snapshot("kept@latest").id)
     chunk = repository.access.namer().data_id(KEPT[:CHUNK])
     repository.close()
     storage = Forgetful(hurt.storage)

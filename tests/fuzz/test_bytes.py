@@ -41,7 +41,7 @@ from lamina.repository.format import (
     encode_record,
     encode_trailer,
 )
-from lamina.repository.index import check_index
+from lamina.repository.index_records import check_index
 from lamina.repository.packs import _footer_aad, _footer_key, check_pack, decode_tail
 from lamina.repository.session_keys import Purpose
 from lamina.repository.streams import FixedNode, decode_fixed_node

@@ -16,7 +16,17 @@ from lamina.errors import LaminaError
 from lamina.model.ids import SessionId
 from lamina.repository import records
 from lamina.repository.control import seal_body
-from lamina.repository.format import Kind, delta_name, session_name
+from lamina.repository.format import Kind
+from lamina.repository.object_names import (
+    ATTRIBUTES,
+    REMOVALS,
+    caught_up_name,
+    delta_name,
+    numbered,
+    session_folder,
+    snapshot_name,
+    start_name,
+)
 from lamina.repository.repository import Repository
 from lamina.repository.session_keys import SessionKeys, make_session_keys
 from lamina.repository.tables import ROW
@@ -52,11 +62,11 @@ class Liar:
 
     def start(self) -> None:
         record = self.wild(records.StartRecord, key_hashes=self.keys.hashes(), generation=0, format=1)
-        self.write(Kind.START, session_name("sessions", self.session, "start"), record)
+        self.write(Kind.START, start_name(self.session), record)
 
     def caught_up(self) -> None:
         self.start()
-        name = session_name("sessions", self.session, f"gen-{self.rng.randrange(10**8):08d}")
+        name = caught_up_name(self.session, self.rng.randrange(10**8))
         self.write(Kind.CAUGHT_UP, name, self.wild(records.CaughtUpRecord))
 
     def delta(self) -> None:
@@ -79,28 +89,28 @@ class Liar:
         record = self.wild(records.SnapshotRecord, keys=entry, root=bytes(32), started=1, finished=2, expires=None)
         body = self.wild(records.SnapshotBody, name="victim")
         sealed = seal_body(self.keys.metadata, self.session, body, self.repository.id)
-        self.write(Kind.SNAPSHOT, session_name("snapshots", self.session), record, sealed)
+        self.write(Kind.SNAPSHOT, snapshot_name(self.session), record, sealed)
 
     def attributes(self) -> None:
         self.snapshot()
         sealed = b""
         if self.rng.random() < 0.5:
             sealed = seal_body(self.keys.metadata, self.session, self.wild(records.AttributesBody), self.repository.id)
-        name = session_name("attributes", self.session, 1)
+        name = numbered(session_folder(ATTRIBUTES, self.session), 1)
         self.write(Kind.ATTRIBUTES, name, self.wild(records.AttributesRecord, trust="verified"), sealed)
 
     def steward_attributes(self) -> None:
         (victim,) = self.repository.snapshots()
         record = self.wild(records.AttributesRecord, trust="verified")
-        self.write(Kind.ATTRIBUTES, session_name("attributes", victim.id, 5), record)
+        self.write(Kind.ATTRIBUTES, numbered(session_folder(ATTRIBUTES, victim.id), 5), record)
 
     def removal(self) -> None:
         (victim,) = self.repository.snapshots()
-        self.write(Kind.REMOVAL, session_name("removed", victim.id, 1), self.wild(records.RemovalRecord))
+        self.write(Kind.REMOVAL, numbered(session_folder(REMOVALS, victim.id), 1), self.wild(records.RemovalRecord))
 
     def abort(self) -> None:
         self.start()
-        self.write(Kind.ABORT, session_name("snapshots", self.session), self.wild(records.AbortRecord))
+        self.write(Kind.ABORT, snapshot_name(self.session), self.wild(records.AbortRecord))
 
     def generation(self) -> None:
         self.write(Kind.GENERATION_OPEN, "generations/00000001/open", self.wild(records.GenerationOpenRecord))

@@ -21,9 +21,10 @@ from lamina.errors import ObjectExists, ObjectMissing, StorageUnavailable
 from lamina.model.snapshots import Role, Snapshot
 from lamina.repository import control, sessions
 from lamina.repository.decisions import decide_abort
-from lamina.repository.format import Kind, session_name
+from lamina.repository.format import Kind
 from lamina.repository.generations import Generations, read_generations
 from lamina.repository.index_records import CountedRecords
+from lamina.repository.object_names import snapshot_name
 from lamina.repository.repository import Repository
 from lamina.repository.sessions import Parent, Session, SnapshotFacts, say_caught_up
 from lamina.storage.retrying import Retrying
@@ -100,7 +101,7 @@ def _index_published_after_the_commit(stack: ExitStack) -> None:
     def commit(session: Session, facts: SnapshotFacts) -> None:
         session.writer.flush()
         session.catch_up()
-        name = session_name("snapshots", session.id)
+        name = snapshot_name(session.id)
         session._access.control.write(Kind.SNAPSHOT, name, session._record(facts), session._body(facts))
         session._publish()
 
@@ -252,7 +253,7 @@ def _abort_overwrites(stack: ExitStack) -> None:
     """The abort marker is put whatever is there, a snapshot for example."""
 
     def decide(records: control.ControlRecords, session: Any, record: Any) -> None:
-        records._storage.delete(session_name("snapshots", session))
+        records._storage.delete(snapshot_name(session))
         decide_abort(records, session, record)
 
     stack.enter_context(patch.object(waiting, "decide_abort", decide))

@@ -11,7 +11,8 @@ from lamina.model.ids import ChunkId
 from lamina.model.snapshots import Snapshot
 from lamina.repository.cut_streams import Child, read_cut_node
 from lamina.repository.directories import DirectoryNode
-from lamina.repository.format import BlobKind, pack_name
+from lamina.repository.format import BlobKind
+from lamina.repository.object_names import pack_name
 from lamina.repository.repository import Repository
 from lamina.repository.streams import FANOUT, decode_fixed_node, tree_depth
 from lamina.repository.tables import ChunkPlace

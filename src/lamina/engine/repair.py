@@ -26,7 +26,7 @@ from lamina.engine.repairing.planning import (
     loss,
     needed_blobs,
 )
-from lamina.engine.repairing.survey import FAULTS, Survey, pack_id, survey_packs
+from lamina.engine.repairing.survey import FAULTS, Survey, survey_packs
 from lamina.engine.saving.dry_run import CountingPutter
 from lamina.engine.verifying.findings import Problem
 from lamina.errors import Damaged, FormatUnknown
@@ -35,6 +35,7 @@ from lamina.model.ids import PackId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot
 from lamina.repository.adoption import condemned_packs, is_index_whole
+from lamina.repository.object_names import pack_id
 from lamina.repository.repository import Repository
 
 __all__ = [

@@ -9,6 +9,7 @@ from lamina.engine.looking.references import References
 from lamina.engine.usage import Amount, by_set
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot
+from lamina.repository.object_names import META, PACKS
 from lamina.repository.repository import Repository
 
 
@@ -117,13 +118,13 @@ def _count_chunks(stats: Stats, references: References) -> None:
 
 def _count_objects(stats: Stats, repository: Repository, indexed: set[str]) -> None:
     for item in repository.storage.objects():
-        folder = item.name.partition("/")[0]
-        if folder in {"data", "meta"}:
+        is_meta = item.name.startswith(META)
+        if item.name.startswith(PACKS):
             stats.pack_bytes += item.size
-            stats.data_packs += folder == "data"
-            stats.metadata_packs += folder == "meta"
+            stats.data_packs += not is_meta
+            stats.metadata_packs += is_meta
             stats.unindexed_bytes += 0 if item.name in indexed else item.size
-        elif folder == "index":
+        elif item.name.startswith("index/"):
             stats.index_bytes += item.size
         else:
             stats.other_bytes += item.size

@@ -8,7 +8,7 @@ from datetime import timedelta
 from lamina.engine.reachable import Reachability
 from lamina.engine.verifying.findings import Amount, Problem, VerifyReport, with_snapshots
 from lamina.engine.verifying.marks import Marker
-from lamina.engine.verifying.packs import FAULTS, Packs, pack_id
+from lamina.engine.verifying.packs import FAULTS, Packs
 from lamina.engine.verifying.recorder import Recorder, depth_of
 from lamina.engine.verifying.selection import VerifyOptions, choose_packs
 from lamina.errors import RecordForged
@@ -16,17 +16,26 @@ from lamina.model.ids import SessionId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role, Snapshot
 from lamina.repository.coverage import Coverage
-from lamina.repository.format import session_name
 from lamina.repository.generations import buried_by, missing_generations, newest_generation
 from lamina.repository.inspection import Inspector
+from lamina.repository.object_names import (
+    ATTRIBUTES,
+    GENERATIONS,
+    MANIFESTS,
+    PACKS,
+    REMOVALS,
+    SNAPSHOTS,
+    pack_id,
+    snapshot_name,
+    start_name,
+)
 from lamina.repository.repository import Repository
 from lamina.storage.storage import StoredObject
 
 __all__ = ["Amount", "Problem", "VerifyOptions", "VerifyReport", "verify"]
 
 ROUNDS = 3  # a prune that works meanwhile may take away what was just listed: then it is looked at once more
-_SNAPSHOTS = "snapshots/"
-_SAY_COMMITTED = ("attributes/", "removed/")  # records that are only ever written about a committed snapshot
+_SAY_COMMITTED = (ATTRIBUTES, REMOVALS)  # records that are only ever written about a committed snapshot
 _READS_ALL = VerifyOptions()
 
 
@@ -107,7 +116,7 @@ class _Run:
         """Write down what came of it, if that is wanted and anybody would believe it."""
         if not self._options.mark or self._repository.role is Role.WRITER:
             return
-        needed = [problem for problem in self.problems if problem.object.startswith(("snapshot ", "data/", "meta/"))]
+        needed = [problem for problem in self.problems if problem.object.startswith(("snapshot ", *PACKS))]
         self.marker.mark_damaged(self.snapshots, needed)
         if not self._options.is_partial:
             self.marker.mark_whole(self.snapshots, self.problems)
@@ -123,7 +132,7 @@ class _Run:
     def _prunes(self) -> set[str]:
         """What changes when a prune gets on."""
         storage = self._repository.storage
-        return {item.name for folder in ("generations/", "index/manifest/") for item in storage.objects(folder)}
+        return {item.name for folder in (GENERATIONS, MANIFESTS) for item in storage.objects(folder)}
 
     def _look(self) -> None:
         """Snapshots are listed first, then the index, then all objects: a backup that ends meanwhile is no damage."""
@@ -201,14 +210,14 @@ class _Run:
         """What other records say was committed must be there, unless a prune buried it."""
         for snapshot in self.snapshots:
             if snapshot.parent is not None:
-                self._committed.setdefault(snapshot.parent.hex(), f"snapshots/{snapshot.id.hex()}")
-            start = session_name("sessions", snapshot.id, "start")
+                self._committed.setdefault(snapshot.parent.hex(), snapshot_name(snapshot.id))
+            start = start_name(snapshot.id)
             if start not in listed:
-                what = f"is missing, and snapshots/{snapshot.id.hex()} says that there was one"
+                what = f"is missing, and {snapshot_name(snapshot.id)} says that there was one"
                 self.problems.append(Problem(start, what, (snapshot.id.hex(),)))
         storage, control = self._repository.storage, self._repository.access.control
         for session, witness in self._committed.items():
-            name = f"snapshots/{session}"
+            name = SNAPSHOTS + session
             if name not in listed and buried_by(storage, control, SessionId(bytes.fromhex(session))) is None:
                 self.problems.append(Problem(name, f"is missing, and {witness} says that it was committed", (session,)))
 
@@ -221,7 +230,7 @@ class _Run:
             what = f"{error.message}; whoever put it there is no friend of yours"
         except FAULTS as error:
             what = error.message
-        itself = (name.removeprefix(_SNAPSHOTS),) if name.startswith(_SNAPSHOTS) else ()
+        itself = (name.removeprefix(SNAPSHOTS),) if name.startswith(SNAPSHOTS) else ()
         self.problems.append(Problem(name, what, itself))
         return False
 

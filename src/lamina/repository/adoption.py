@@ -20,9 +20,20 @@ from lamina.errors import Damaged, ObjectExists, ObjectMissing, RecordForged, Re
 from lamina.model.ids import PackId, SessionId
 from lamina.repository.access import Access
 from lamina.repository.control import ControlRecords, record_number
-from lamina.repository.format import Kind, delta_name, pack_name
+from lamina.repository.format import Kind
 from lamina.repository.generations import newest_generation, read_generations
-from lamina.repository.index_records import DELTAS, MANIFESTS, is_delta, manifest_names, read_delta, read_segment
+from lamina.repository.index_records import manifest_names, read_delta, read_segment
+from lamina.repository.object_names import (
+    DELTAS,
+    GENERATIONS,
+    MANIFESTS,
+    PACKS,
+    delta_name,
+    find_pack,
+    is_delta,
+    numbered,
+    pack_name,
+)
 from lamina.repository.records import GenerationClosedRecord, IndexRecord, ManifestRecord, PackRow
 from lamina.repository.segments import fold
 from lamina.repository.tables import ROW, Pack, Table
@@ -72,14 +83,14 @@ def is_index_whole(access: Access, gone: Collection[PackId] = ()) -> bool:
 def condemned_packs(storage: Storage, control: ControlRecords) -> frozenset[PackId]:
     """Packs that a prune is about to delete, or should have deleted. Raises: Damaged, StorageError."""
     found = set(read_generations(storage, control).condemned)
-    for item in storage.objects("generations/"):
+    for item in storage.objects(GENERATIONS):
         if not item.name.endswith("/closed"):
             continue
         try:
             due = control.read(item.name, Kind.GENERATION_CLOSED, GenerationClosedRecord).structure.due
         except RecordForged:
             continue
-        found.update(PackId(bytes.fromhex(name[5:])) for name in due if name.startswith(("data/", "meta/")))
+        found.update(pack for name in due if (pack := find_pack(name)) is not None)
     return frozenset(found)
 
 
@@ -113,7 +124,7 @@ def _mend_manifest(
         folded = [*_stale_deltas(access, wanted, condemned), *_damaged_deltas(access, ())]
         mended = ManifestRecord(number, bytes(HASH_SIZE), [], folded, _ended_generation(storage, control))
     with suppress(ObjectExists):  # somebody was faster: look at what that is
-        control.write(Kind.MANIFEST, f"{MANIFESTS}{number:08d}", mended)
+        control.write(Kind.MANIFEST, numbered(MANIFESTS, number), mended)
 
 
 def _damaged_deltas(access: Access, folded: Collection[str]) -> list[str]:
@@ -151,7 +162,7 @@ def _newest(storage: Storage, control: ControlRecords) -> ManifestRecord | None:
 
 def _stale_deltas(access: Access, wanted: Collection[PackId], condemned: Collection[PackId]) -> list[str]:
     """Deltas that a lost manifest had folded because they name packs that a prune took away. Raises: RepositoryError."""
-    there = {item.name.rpartition("/")[2] for folder in ("data/", "meta/") for item in access.storage.objects(folder)}
+    there = {item.name.rpartition("/")[2] for folder in PACKS for item in access.storage.objects(folder)}
     stale: list[str] = []
     for item in access.storage.objects(DELTAS):
         try:

@@ -11,14 +11,21 @@ from datetime import datetime
 from lamina.errors import Damaged, RecordForged
 from lamina.model.ids import SessionId
 from lamina.repository.control import ControlRecords
-from lamina.repository.decisions import FOLDER as DECIDED
-from lamina.repository.format import Kind, session_name
-from lamina.repository.index_records import DELTAS, delta_session, is_delta
+from lamina.repository.format import Kind
+from lamina.repository.object_names import (
+    DELTAS,
+    SESSIONS,
+    SNAPSHOTS,
+    delta_session,
+    is_delta,
+    session_folder,
+    snapshot_name,
+    start_name,
+)
 from lamina.repository.records import CaughtUpRecord, StartRecord, from_us
 from lamina.storage.storage import Storage, StoredObject
 
-_FOLDER = "sessions/"
-_RECORD = re.compile(f"{_FOLDER}([0-9a-f]{{32}})/(start|gen-[0-9]{{8}})")
+_RECORD = re.compile(f"{SESSIONS}([0-9a-f]{{32}})/(start|gen-[0-9]{{8}})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +45,12 @@ def undecided(storage: Storage, control: ControlRecords) -> list[Announcement]:
     Sessions are listed before decisions: one that is decided meanwhile is left out, never one that is not.
     """
     listed: defaultdict[SessionId, list[StoredObject]] = defaultdict(list)
-    for found in storage.objects(_FOLDER):
+    for found in storage.objects(SESSIONS):
         name = _RECORD.fullmatch(found.name)
         if name:
             listed[SessionId(bytes.fromhex(name[1]))].append(found)
-    decided = {found.name for found in storage.objects(DECIDED)}
-    waiting = (session for session in sorted(listed) if session_name("snapshots", session) not in decided)
+    decided = {found.name for found in storage.objects(SNAPSHOTS)}
+    waiting = (session for session in sorted(listed) if snapshot_name(session) not in decided)
     found_ones = (_announcement(control, session, listed[session]) for session in waiting)
     return [one for one in found_ones if one is not None]
 
@@ -61,7 +68,7 @@ def _later_objects(storage: Storage, sessions: Collection[SessionId]) -> Iterabl
         if is_delta(found.name) and delta_session(found.name) in sessions:
             yield delta_session(found.name), found.modified
     for session in sessions:
-        for found in storage.objects(session_name("sessions", session) + "/"):
+        for found in storage.objects(session_folder(SESSIONS, session)):
             if not found.name.endswith("/start"):
                 yield session, found.modified
 
@@ -69,7 +76,7 @@ def _later_objects(storage: Storage, sessions: Collection[SessionId]) -> Iterabl
 def _announcement(control: ControlRecords, session: SessionId, records: list[StoredObject]) -> Announcement | None:
     """None if nobody believable began it: then none of its records count."""
     seen = min(found.modified for found in records)
-    name = session_name("sessions", session, "start")
+    name = start_name(session)
     if all(found.name != name for found in records):
         return None
     try:

@@ -11,7 +11,8 @@ from lamina.errors import Damaged, RepositoryError
 from lamina.model.ids import SessionId
 from lamina.model.snapshots import Role, Trust
 from lamina.repository.control import LAST_NUMBER, ControlRecords, record_number
-from lamina.repository.format import Kind, session_name
+from lamina.repository.format import Kind
+from lamina.repository.object_names import REMOVALS, numbered, session_folder
 from lamina.repository.records import AttributesRecord, RemovalRecord, from_us
 from lamina.storage.storage import Storage
 
@@ -83,15 +84,15 @@ def fold_removals(control: ControlRecords, names: Sequence[str], warn: Warn) -> 
 
 def names_of(storage: Storage, folder: str, session: SessionId) -> list[str]:
     """The records of one session in *folder*."""
-    return [found.name for found in storage.objects(session_name(folder, session) + "/")]
+    return [found.name for found in storage.objects(session_folder(folder, session))]
 
 
 def write_removal(
     storage: Storage, control: ControlRecords, session: SessionId, record: RemovalRecord, warn: Warn
 ) -> None:
     """Put the next tombstone (or its undoing). Raises: ObjectExists if another was faster."""
-    names = names_of(storage, "removed", session)
-    name = next_name("removed", session, names, after=fold_removals(control, names, warn).number)
+    names = names_of(storage, REMOVALS, session)
+    name = next_name(REMOVALS, session, names, after=fold_removals(control, names, warn).number)
     control.write(Kind.REMOVAL, name, record)
 
 
@@ -101,7 +102,7 @@ def next_name(folder: str, session: SessionId, taken: Collection[str], *, after:
     Raises: RepositoryError if the series is full.
     """
     for number in range(after + 1, LAST_NUMBER + 1):
-        name = session_name(folder, session, number)
+        name = numbered(session_folder(folder, session), number)
         if name not in taken:
             return name
-    raise RepositoryError(f"no number is left under {session_name(folder, session)}")
+    raise RepositoryError(f"no number is left under {session_folder(folder, session)}")

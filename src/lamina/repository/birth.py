@@ -10,7 +10,8 @@ from lamina.crypto.envelope import ALGORITHM
 from lamina.crypto.hashing import derive, keyed_hash, public_hash, same
 from lamina.errors import Damaged, FormatUnknown
 from lamina.model.ids import RepositoryId
-from lamina.repository.format import FEATURES, ROOT, VERSION
+from lamina.repository.format import FEATURES, VERSION
+from lamina.repository.object_names import ROOT
 from lamina.repository.records import EpochRecord, FormatRecord
 
 MIB = 1 << 20

@@ -23,10 +23,10 @@ from lamina.repository.format import (
     decode_blob_header,
     decode_record,
     decode_trailer,
-    pack_name,
 )
 from lamina.repository.index import Index
 from lamina.repository.index_records import has_newer_manifest
+from lamina.repository.object_names import pack_name
 from lamina.repository.packs import TAIL_SIZE, tail_length
 from lamina.repository.records import KeyEntry
 from lamina.repository.session_keys import Purpose, reader_slot

@@ -12,12 +12,10 @@ from lamina.errors import Damaged, PruneRefused, RecordForged
 from lamina.model.ids import ChunkId, SessionId
 from lamina.repository.control import ControlRecords
 from lamina.repository.decisions import DECISIONS
-from lamina.repository.decisions import FOLDER as DECIDED
 from lamina.repository.format import Kind
+from lamina.repository.object_names import REMOVALS, SNAPSHOTS
 from lamina.repository.records import RemovalRecord, SnapshotRecord, from_us
 from lamina.storage.storage import Storage
-
-_REMOVED = "removed/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +34,14 @@ def read_committed(
     Removals are listed after snapshots are read, so that what is said here of one is not older than the call.
     """
     roots: dict[SessionId, ChunkId] = {}
-    for found in storage.objects(DECIDED):
+    for found in storage.objects(SNAPSHOTS):
         session = _session(found.name)
         if session is not None and session not in without:
             root = _root(storage, control, found.name)
             if root is not None:
                 roots[session] = root
     removals: defaultdict[SessionId, list[str]] = defaultdict(list)
-    for found in storage.objects(_REMOVED):
+    for found in storage.objects(REMOVALS):
         session = _session(found.name.rpartition("/")[0])
         if session in roots:
             removals[session].append(found.name)

@@ -13,10 +13,10 @@ from lamina.model.ids import PackId
 from lamina.repository.access import Access
 from lamina.repository.control import LAST_NUMBER, record_number
 from lamina.repository.format import Kind
+from lamina.repository.object_names import COVERAGE, numbered
 from lamina.repository.records import CheckedPacks, CoverageRecord, from_us, to_us
 from lamina.storage.storage import Storage
 
-FOLDER = "coverage/"
 PREFIX = 8  # bytes of a pack's id that a record gives: two packs alike in them cost a check that comes later, no more
 FOLD = 16  # records beside the newest folded one, from which on the next contains them all
 TRIES = 8  # numbers tried while others are faster
@@ -55,13 +55,13 @@ class Coverage:
         self._times.clear()
         self._known.clear()
         self._folded, self.latest = 0, None
-        self.names = frozenset(found.name for found in access.storage.objects(FOLDER))
-        numbered = {number: name for name in self.names if (number := record_number(name)) is not None}
-        for number in sorted(numbered, reverse=True):
+        self.names = frozenset(found.name for found in access.storage.objects(COVERAGE))
+        names = {number: name for name in self.names if (number := record_number(name)) is not None}
+        for number in sorted(names, reverse=True):
             if number <= self._folded:
                 break
             try:
-                record = access.control.read(numbered[number], Kind.COVERAGE, CoverageRecord).structure
+                record = access.control.read(names[number], Kind.COVERAGE, CoverageRecord).structure
             except (Damaged, FormatUnknown, ObjectMissing):
                 continue  # `verify` names it; here it means that more is checked
             self._known.add(number)
@@ -81,7 +81,7 @@ class Coverage:
             groups = self._groups() if folds else [_group(to_us(now), depth, (pack[:PREFIX] for pack in packs))]
             record = CoverageRecord(max(self._known) if folds else 0, groups)
             try:
-                access.control.write(Kind.COVERAGE, f"{FOLDER}{number:08d}", record)
+                access.control.write(Kind.COVERAGE, numbered(COVERAGE, number), record)
             except ObjectExists:
                 self._catch_up(access, packs, depth, now)
                 continue
@@ -126,9 +126,9 @@ class Coverage:
     def _next_number(self, access: Access) -> int:
         """Behind the newest believed record: what nobody believes does not decide where the series goes on."""
         for number in range(max(self._known, default=0) + 1, LAST_NUMBER + 1):
-            if f"{FOLDER}{number:08d}" not in self.names:
+            if numbered(COVERAGE, number) not in self.names:
                 return number
-        raise RepositoryError(f"no number is left under {FOLDER} in {access.storage.address}")
+        raise RepositoryError(f"no number is left under {COVERAGE} in {access.storage.address}")
 
     def _catch_up(self, access: Access, packs: Collection[PackId], depth: Depth, now: datetime) -> None:
         """Read what others recorded meanwhile."""

@@ -9,11 +9,11 @@ import msgspec
 from lamina.errors import ObjectMissing, RecordForged
 from lamina.model.ids import SessionId
 from lamina.repository.control import ControlRecords, Signed
-from lamina.repository.format import Kind, session_name
+from lamina.repository.format import Kind
+from lamina.repository.object_names import snapshot_name
 from lamina.repository.records import AbortRecord, SnapshotRecord
 from lamina.storage.storage import Storage
 
-FOLDER = "snapshots/"
 DECISIONS: dict[Kind, type[msgspec.Struct]] = {Kind.SNAPSHOT: SnapshotRecord, Kind.ABORT: AbortRecord}
 
 
@@ -27,7 +27,7 @@ class Decision(Enum):
 
 def read_decision(storage: Storage, control: ControlRecords, session: SessionId) -> Decision | None:
     """What was decided, or None if nothing was. Raises: Damaged, StorageError."""
-    name = session_name("snapshots", session)
+    name = snapshot_name(session)
     try:
         return _kind(control.decode(storage.get(name), name, DECISIONS))
     except ObjectMissing:
@@ -38,7 +38,7 @@ def read_decision(storage: Storage, control: ControlRecords, session: SessionId)
 
 def decide_abort(control: ControlRecords, session: SessionId, record: AbortRecord) -> None:
     """Put the abort marker. Raises: ObjectExists if something was decided before."""
-    control.write(Kind.ABORT, session_name("snapshots", session), record)
+    control.write(Kind.ABORT, snapshot_name(session), record)
 
 
 def _kind(signed: Signed[msgspec.Struct]) -> Decision:

@@ -18,7 +18,7 @@ import msgspec
 from lamina.crypto.hashing import HASH_SIZE, public_hash
 from lamina.errors import Damaged, FormatUnknown
 from lamina.model.entries import Buffer
-from lamina.model.ids import ChunkId, PackId, RepositoryId, SessionId
+from lamina.model.ids import ChunkId, RepositoryId, SessionId
 
 MAGIC = b"LAMINA"
 VERSION = 1
@@ -238,22 +238,3 @@ def decode_trailer(data: Buffer, *, name: str) -> tuple[int, int, int]:
     if zlib.crc32(data[:-4]) != crc:
         raise Damaged(f"{name}: the trailer is damaged")
     return keys_size, footer_size, blobs
-
-
-ROOT = "lamina.json"
-
-
-def pack_name(pack: PackId, *, meta: bool) -> str:
-    """Metadata packs lie apart, so that listing and pruning metadata never touches data."""
-    return f"{'meta' if meta else 'data'}/{pack.hex()}"
-
-
-def session_name(folder: str, session: SessionId, part: str | int = "") -> str:
-    """A record of one session."""
-    tail = f"{part:08d}" if isinstance(part, int) else part
-    return f"{folder}/{session.hex()}/{tail}" if tail else f"{folder}/{session.hex()}"
-
-
-def delta_name(session: SessionId, number: int) -> str:
-    """The *number*-th index delta of a session."""
-    return f"index/delta/{session.hex()}-{number:08d}"

@@ -11,12 +11,12 @@ from lamina.errors import Damaged, ObjectMissing, RecordForged
 from lamina.model.ids import PackId, SessionId
 from lamina.repository.control import LAST_NUMBER, ControlRecords
 from lamina.repository.format import Kind
+from lamina.repository.object_names import GENERATIONS, numbered
 from lamina.repository.records import GenerationClosedRecord, GenerationOpenRecord
 from lamina.storage.storage import Storage
 
-_FOLDER = "generations/"
-_RECORD = re.compile(f"{_FOLDER}[0-9]{{8}}/(?:open|closed)")
-_OPEN = re.compile(f"{_FOLDER}([0-9]{{8}})/open")
+_RECORD = re.compile(f"{GENERATIONS}[0-9]{{8}}/(?:open|closed)")
+_OPEN = re.compile(f"{GENERATIONS}([0-9]{{8}})/open")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +95,13 @@ def generation_name(number: int, state: str) -> str:
     """The name of one record of a generation. Raises: Damaged for a number that no name can carry."""
     if not 0 < number <= LAST_NUMBER:
         raise Damaged(f"there is no generation {number}")
-    return f"{_FOLDER}{number:08d}/{state}"
+    return f"{numbered(GENERATIONS, number)}/{state}"
 
 
 def missing_generations(listed: Iterable[str]) -> list[str]:
     """Names of records that must have been there once, because a later one is *listed*."""
     found = {name for name in listed if _RECORD.fullmatch(name)}
-    numbers = sorted({int(name[len(_FOLDER) :].partition("/")[0]) for name in found})
+    numbers = sorted({int(name[len(GENERATIONS) :].partition("/")[0]) for name in found})
     wanted = {generation_name(number, "open") for number in numbers if number}
     wanted |= {generation_name(number, "closed") for number in numbers[:-1] if number}
     return sorted(wanted - found)
@@ -109,14 +109,14 @@ def missing_generations(listed: Iterable[str]) -> list[str]:
 
 def lost_records(storage: Storage, control: ControlRecords) -> list[str]:
     """The same, for records that believed ones speak for: what is forged proves nothing. Raises: Damaged, StorageError."""
-    gone = missing_generations(found.name for found in storage.objects(_FOLDER))
+    gone = missing_generations(found.name for found in storage.objects(GENERATIONS))
     if not gone:
         return []
     opened = {one.number: one for one in _newest_first(storage, control)}
     newest = max(opened, default=0)
     lost: list[str] = []
     for name in gone:
-        number, _, state = name.removeprefix(_FOLDER).partition("/")
+        number, _, state = name.removeprefix(GENERATIONS).partition("/")
         closes = state == "closed" and int(number) in opened and int(number) < newest
         opens = state == "open" and read_closed(control, int(number)) is not None
         lost += [name] if closes or opens else []
@@ -129,7 +129,7 @@ def next_number(storage: Storage, control: ControlRecords, after: int) -> int:
     A prune that has just begun there is no reason to go on: there is one generation at a time, and only one can have its
     number. Raises: Damaged, StorageError.
     """
-    names = {found.name for found in storage.objects(_FOLDER)}
+    names = {found.name for found in storage.objects(GENERATIONS)}
     number = after + 1
     while _is_spoiled(control, number, names):
         number += 1
@@ -148,7 +148,7 @@ def _is_spoiled(control: ControlRecords, number: int, names: Collection[str]) ->
 
 
 def _newest_first(storage: Storage, control: ControlRecords) -> Iterator[Generation]:
-    found = (_OPEN.fullmatch(item.name) for item in storage.objects(_FOLDER))
+    found = (_OPEN.fullmatch(item.name) for item in storage.objects(GENERATIONS))
     for number in sorted((int(name[1]) for name in found if name), reverse=True):
         try:
             opened = control.read(generation_name(number, "open"), Kind.GENERATION_OPEN, GenerationOpenRecord)

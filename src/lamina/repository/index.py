@@ -17,12 +17,7 @@ from lamina.crypto.hashing import public_hash
 from lamina.errors import Damaged, LaminaError, ObjectMissing
 from lamina.model.ids import ChunkId, PackId, SessionId
 from lamina.repository.control import ControlRecords
-from lamina.repository.decisions import DECISIONS as DECISIONS  # noqa: PLC0414 - others still look for it here
 from lamina.repository.index_records import CountedRecords, has_newer_manifest
-from lamina.repository.index_records import check_index as check_index  # noqa: PLC0414 - likewise
-from lamina.repository.index_records import delta_session as delta_session  # noqa: PLC0414
-from lamina.repository.index_records import encode_index as encode_index  # noqa: PLC0414
-from lamina.repository.index_records import read_segment as read_segment  # noqa: PLC0414
 from lamina.repository.packs import FinishedPack
 from lamina.repository.records import IndexRecord
 from lamina.repository.tables import ROW, ChunkPlace, Pack, Table, merge_tables, place_mark, write_table

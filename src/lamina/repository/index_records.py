@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Sequence
 
 from lamina.crypto.hashing import HASH_SIZE, public_hash
 from lamina.errors import Damaged, ObjectMissing, RecordForged
 from lamina.model.ids import PackId, SessionId
 from lamina.repository.control import ControlRecords, Signed, record_number
-from lamina.repository.decisions import FOLDER as DECIDED
 from lamina.repository.decisions import Decision, read_decision
-from lamina.repository.format import BlobRow, Kind, session_name
+from lamina.repository.format import BlobRow, Kind
+from lamina.repository.object_names import (
+    DELTAS,
+    MANIFESTS,
+    SEGMENTS,
+    SNAPSHOTS,
+    delta_session,
+    is_delta,
+    snapshot_name,
+    start_name,
+)
 from lamina.repository.records import IndexRecord, ManifestRecord, PackRow, StartRecord
 from lamina.repository.tables import ROW
 from lamina.storage.storage import Storage
 
-DELTAS = "index/delta/"
-SEGMENTS = "index/segment/"
-MANIFESTS = "index/manifest/"
-SEGMENT_SIGNED_AS = "index/segment"  # a segment's name is its hash, so its signature is for the folder
+SEGMENT_SIGNED_AS = SEGMENTS.rstrip("/")  # a segment's name is its hash, so its signature is for the folder
 _REPAIR = "`lamina repair` makes the index anew from the packs"
-_DELTA_NAME = re.compile(f"{DELTAS}[0-9a-f]{{32}}-[0-9]{{8}}")
 
 
 class CountedRecords:
@@ -82,12 +86,12 @@ class CountedRecords:
             before = manifest_names(self._storage)
             manifest = newest_manifest(self._storage, self._control)
             deltas = {found.name for found in self._storage.objects(DELTAS) if is_delta(found.name)}
-            decided = {found.name for found in self._storage.objects(DECIDED)}
+            decided = {found.name for found in self._storage.objects(SNAPSHOTS)}
             if manifest_names(self._storage) == before:
                 return manifest, deltas, decided
 
     def _sort(self, session: SessionId, decided: Collection[str]) -> None:
-        if session_name("snapshots", session) not in decided:
+        if snapshot_name(session) not in decided:
             self.undecided.add(session)
             return
         try:
@@ -106,7 +110,7 @@ def read_delta(storage: Storage, control: ControlRecords, name: str) -> IndexRec
     """One delta; None if it is not by who began its session. Raises: Damaged, ObjectMissing."""
     try:
         signed = control.read(name, Kind.DELTA, IndexRecord)
-        start = session_name("sessions", delta_session(name), "start")
+        start = start_name(delta_session(name))
         starter = control.decode(storage.get(start), start, {Kind.START: StartRecord}).signer.slot
     except RecordForged:
         return None
@@ -184,16 +188,3 @@ def check_index(record: IndexRecord, name: str) -> None:
         if chunk < previous or pack >= len(record.packs) or offset + stored > record.packs[pack].size:
             raise Damaged(f"{name}: the row of chunk {chunk.hex()} makes no sense")
         previous = chunk
-
-
-def is_delta(name: str) -> bool:
-    """Whether an index delta may be called so; anything else under its folder is none of ours."""
-    return _DELTA_NAME.fullmatch(name) is not None
-
-
-def delta_session(name: str) -> SessionId:
-    """Which session a delta belongs to, by its name. Raises: Damaged."""
-    try:
-        return SessionId(bytes.fromhex(name.removeprefix(DELTAS).partition("-")[0]))
-    except ValueError:
-        raise Damaged(f"{name} is no name of an index delta") from None

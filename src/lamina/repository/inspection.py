@@ -15,18 +15,28 @@ from lamina.repository.attributes import decode_attributes
 from lamina.repository.birth import decode_birth
 from lamina.repository.blobs import Node, split_blob
 from lamina.repository.control import unseal_body
-from lamina.repository.format import (
+from lamina.repository.format import BlobHeader, BlobKind, BlobRow, Kind, decode_object, decode_pack_header
+from lamina.repository.index_records import check_index, read_segment
+from lamina.repository.object_names import (
+    ATTRIBUTES,
+    COVERAGE,
+    DATA,
+    DELTAS,
+    EPOCHS,
+    FORMATS,
+    GENERATIONS,
+    MANIFESTS,
+    META,
+    REMOVALS,
     ROOT,
-    BlobHeader,
-    BlobKind,
-    BlobRow,
-    Kind,
-    decode_object,
-    decode_pack_header,
+    SEGMENTS,
+    SESSIONS,
+    SLOTS,
+    SNAPSHOTS,
+    delta_session,
     pack_name,
-    session_name,
+    start_name,
 )
-from lamina.repository.index import check_index, delta_session, read_segment
 from lamina.repository.packs import check_pack
 from lamina.repository.records import (
     AbortRecord,
@@ -51,23 +61,23 @@ from lamina.repository.session_keys import Purpose, entry_hash, reader_slot
 from lamina.repository.tables import ChunkPlace
 
 _HEX16, _HEX32, _NUMBER = "[0-9a-f]{16}", "[0-9a-f]{32}", "[0-9]{8}"
-_PACK = re.compile("(?:data|meta)/[0-9a-f]{64}")
-_SLOT = re.compile(f"keys/{_HEX16}")
+_PACK = re.compile(f"(?:{DATA}|{META})[0-9a-f]{{64}}")
+_SLOT = re.compile(SLOTS + _HEX16)
 _RECORDS: list[tuple[re.Pattern[str], dict[Kind, type[msgspec.Struct]]]] = [
-    (re.compile(f"format/{_NUMBER}"), {Kind.FORMAT: FormatRecord}),
-    (re.compile(f"keys/epoch-{_NUMBER}"), {Kind.EPOCH: EpochRecord}),
-    (re.compile(f"sessions/{_HEX32}/start"), {Kind.START: StartRecord}),
-    (re.compile(f"sessions/{_HEX32}/gen-{_NUMBER}"), {Kind.CAUGHT_UP: CaughtUpRecord}),
-    (re.compile(f"snapshots/{_HEX32}"), {Kind.SNAPSHOT: SnapshotRecord, Kind.ABORT: AbortRecord}),
-    (re.compile(f"attributes/{_HEX32}/{_NUMBER}"), {Kind.ATTRIBUTES: AttributesRecord}),
-    (re.compile(f"removed/{_HEX32}/{_NUMBER}"), {Kind.REMOVAL: RemovalRecord}),
-    (re.compile(f"generations/{_NUMBER}/open"), {Kind.GENERATION_OPEN: GenerationOpenRecord}),
-    (re.compile(f"generations/{_NUMBER}/closed"), {Kind.GENERATION_CLOSED: GenerationClosedRecord}),
-    (re.compile(f"index/delta/{_HEX32}-{_NUMBER}"), {Kind.DELTA: IndexRecord}),
-    (re.compile(f"index/manifest/{_NUMBER}"), {Kind.MANIFEST: ManifestRecord}),
-    (re.compile(f"coverage/{_NUMBER}"), {Kind.COVERAGE: CoverageRecord}),
+    (re.compile(FORMATS + _NUMBER), {Kind.FORMAT: FormatRecord}),
+    (re.compile(EPOCHS + _NUMBER), {Kind.EPOCH: EpochRecord}),
+    (re.compile(f"{SESSIONS}{_HEX32}/start"), {Kind.START: StartRecord}),
+    (re.compile(f"{SESSIONS}{_HEX32}/gen-{_NUMBER}"), {Kind.CAUGHT_UP: CaughtUpRecord}),
+    (re.compile(SNAPSHOTS + _HEX32), {Kind.SNAPSHOT: SnapshotRecord, Kind.ABORT: AbortRecord}),
+    (re.compile(f"{ATTRIBUTES}{_HEX32}/{_NUMBER}"), {Kind.ATTRIBUTES: AttributesRecord}),
+    (re.compile(f"{REMOVALS}{_HEX32}/{_NUMBER}"), {Kind.REMOVAL: RemovalRecord}),
+    (re.compile(f"{GENERATIONS}{_NUMBER}/open"), {Kind.GENERATION_OPEN: GenerationOpenRecord}),
+    (re.compile(f"{GENERATIONS}{_NUMBER}/closed"), {Kind.GENERATION_CLOSED: GenerationClosedRecord}),
+    (re.compile(f"{DELTAS}{_HEX32}-{_NUMBER}"), {Kind.DELTA: IndexRecord}),
+    (re.compile(MANIFESTS + _NUMBER), {Kind.MANIFEST: ManifestRecord}),
+    (re.compile(COVERAGE + _NUMBER), {Kind.COVERAGE: CoverageRecord}),
 ]
-_SEGMENT = re.compile("index/segment/[0-9a-f]{64}")
+_SEGMENT = re.compile(SEGMENTS + "[0-9a-f]{64}")
 
 
 def kinds_of(name: str) -> frozenset[Kind]:
@@ -190,7 +200,7 @@ class Inspector:
         )
 
     def _read_key_hashes(self, session: SessionId) -> frozenset[bytes]:
-        name = session_name("sessions", session, "start")
+        name = start_name(session)
         return frozenset(self._access.control.read(name, Kind.START, StartRecord).structure.key_hashes)
 
     def _check_record(self, name: str, kinds: dict[Kind, type[msgspec.Struct]]) -> None:
@@ -212,7 +222,7 @@ class Inspector:
 
     def _check_starter(self, name: str, session: SessionId, slot: bytes) -> None:
         """Refuse a record by another *slot* than the one that started its session. Raises: RecordForged."""
-        start = self._access.control.read(session_name("sessions", session, "start"), Kind.START, StartRecord)
+        start = self._access.control.read(start_name(session), Kind.START, StartRecord)
         if start.signer.slot != slot:
             raise RecordForged(f"{name} is signed by another key than the one that started its session")
 

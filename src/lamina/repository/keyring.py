@@ -21,11 +21,11 @@ from lamina.model.secret import Secret
 from lamina.model.snapshots import Role
 from lamina.repository.control import Signer
 from lamina.repository.format import Kind, decode_object, decode_record, encode_object, encode_record
+from lamina.repository.object_names import EPOCHS, SLOTS
 from lamina.repository.records import BundleRecord, SlotRecord, to_us
 from lamina.storage.storage import Storage
 
 _ARGON2ID = 1
-_FOLDER = "keys/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +145,8 @@ class Keyring:
                 self._storage.delete(found.name)
 
     def _names(self) -> list[str]:
-        found = [item.name for item in self._storage.objects(_FOLDER)]
-        return sorted(name for name in found if not name.startswith(_FOLDER + "epoch-"))
+        found = [item.name for item in self._storage.objects(SLOTS)]
+        return sorted(name for name in found if not name.startswith(EPOCHS))
 
     def _read(self, name: str) -> FoundSlot:
         _, payload = decode_object(self._storage.get(name), Kind.KEY_SLOT, name=name)
@@ -182,7 +182,7 @@ class Keyring:
         wrapped = aead.seal(key, encode_record(self._bundle_record(bundle)), self._aad(record))
         encoded = encode_record(_with_wrapped(record, wrapped))
         signature = bundle.signing_key().sign(self._message(encoded))
-        self._storage.put(_FOLDER + os.urandom(8).hex(), [encode_object(Kind.KEY_SLOT, encoded + signature)])
+        self._storage.put(SLOTS + os.urandom(8).hex(), [encode_object(Kind.KEY_SLOT, encoded + signature)])
 
     def _unwrap(self, record: SlotRecord, passphrase: Secret) -> BundleRecord | None:
         """The bundle, or None if the passphrase is another one."""

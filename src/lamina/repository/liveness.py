@@ -15,8 +15,9 @@ from lamina.errors import ChunkMissing, Damaged, ObjectMissing, ObjectTruncated,
 from lamina.model.ids import ChunkId, PackId
 from lamina.repository.access import Access
 from lamina.repository.chunks import ChunkReader
-from lamina.repository.format import BLOB_HEADER_SIZE, BlobKind, decode_blob_header, pack_name
+from lamina.repository.format import BLOB_HEADER_SIZE, BlobKind, decode_blob_header
 from lamina.repository.index import Index
+from lamina.repository.object_names import pack_name
 from lamina.repository.ordinals import Ordinals
 from lamina.repository.tables import ChunkPlace
 from lamina.repository.trees import children

@@ -24,8 +24,9 @@ from lamina.repository.access import Access
 from lamina.repository.attributes import Attributes, fold_attributes, fold_removals, names_of, next_name
 from lamina.repository.control import Signed, seal_body, unseal_body
 from lamina.repository.decisions import DECISIONS
-from lamina.repository.format import Kind, session_name
+from lamina.repository.format import Kind
 from lamina.repository.generations import buried_by, read_buried
+from lamina.repository.object_names import ATTRIBUTES, REMOVALS, SNAPSHOTS, snapshot_name
 from lamina.repository.records import (
     AttributesBody,
     AttributesRecord,
@@ -38,8 +39,6 @@ from lamina.repository.session_keys import Purpose
 from lamina.repository.sessions import hash_name
 from lamina.repository.snapshot_cache import Remembered, SnapshotCache, mark_of
 from lamina.storage.storage import StoredObject
-
-_FOLDER = "snapshots/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,10 +75,10 @@ class Manifests:
 
     def all(self, *, removed: bool) -> list[Snapshot]:
         """Every snapshot, oldest first. Raises: StorageError."""
-        attributes, removals = self._by_session("attributes/"), self._by_session("removed/")
+        attributes, removals = self._by_session(ATTRIBUTES), self._by_session(REMOVALS)
         known, listed = self._cache.load(), []
-        for item in self._access.storage.objects(_FOLDER):
-            session = item.name.removeprefix(_FOLDER)
+        for item in self._access.storage.objects(SNAPSHOTS):
+            session = item.name.removeprefix(SNAPSHOTS)
             objects = _Objects(item, attributes.get(session, []), removals.get(session, []))
             one, mark = known.get(item.name), objects.mark()
             if one is None or one.mark != mark:
@@ -148,7 +147,7 @@ class Manifests:
 
     def get(self, session: SessionId) -> Snapshot:
         """The snapshot that a session made. Raises: SnapshotMissing, Damaged, StorageError."""
-        names = [names_of(self._access.storage, folder, session) for folder in ("attributes", "removed")]
+        names = [names_of(self._access.storage, folder, session) for folder in (ATTRIBUTES, REMOVALS)]
         found = self._look(session, *names)
         if found is None or session in self._buried():
             raise SnapshotMissing(f"there is no snapshot {session.hex()}", hint="see `lamina snapshots --removed`")
@@ -161,7 +160,7 @@ class Manifests:
         Raises: StorageError, Damaged.
         """
         storage = self._access.storage
-        found = self._look(session, [], names_of(storage, "removed", session))
+        found = self._look(session, [], names_of(storage, REMOVALS, session))
         return found is not None and not found.removed and buried_by(storage, self._access.control, session) is None
 
     def edit(
@@ -169,7 +168,7 @@ class Manifests:
     ) -> Snapshot:
         """Write the next numbered attributes record. Raises: NotPermitted, ObjectExists if another was faster."""
         access, session = self._access, snapshot.id
-        names = names_of(access.storage, "attributes", session)
+        names = names_of(access.storage, ATTRIBUTES, session)
         found = self._look(session, names, [])
         if found is None:
             raise SnapshotMissing(f"snapshot {snapshot.short_id} is gone")
@@ -185,7 +184,7 @@ class Manifests:
         trust = changed.trust
         damaged = changed.damaged if trust is Trust.DISTRUSTED else 0
         record = AttributesRecord(trust.value, expires, changed.protected, list(tag_hashes), damaged)
-        name = next_name("attributes", session, names, after=found.attributes.number)
+        name = next_name(ATTRIBUTES, session, names, after=found.attributes.number)
         access.control.write(Kind.ATTRIBUTES, name, record, body)
         return changed
 
@@ -219,7 +218,7 @@ class Manifests:
     def _look(self, session: SessionId, attributes: Sequence[str], removals: Sequence[str]) -> _Found | None:
         """What stands under a session's name; None if nothing does, or an abort marker."""
         try:
-            return self._read(session_name("snapshots", session), attributes, removals)
+            return self._read(snapshot_name(session), attributes, removals)
         except ObjectMissing:
             return None
 
@@ -230,7 +229,7 @@ class Manifests:
         record = signed.structure
         if not isinstance(record, SnapshotRecord):
             return None
-        if record.keys.session.hex() != name.removeprefix(_FOLDER):
+        if record.keys.session.hex() != name.removeprefix(SNAPSHOTS):
             raise Damaged(f"{name} brings the key of another session")
         expires = from_us(record.expires) if record.expires is not None else None
         first = Attributes(Trust.FRESH, expires, record.protected, tuple(record.tag_hashes))
@@ -245,7 +244,7 @@ class Manifests:
 
     def _describe(self, found: _Found) -> Snapshot:
         record, attributes, signer = found.signed.structure, found.attributes, found.signed.signer
-        session = SessionId(bytes.fromhex(found.signed.name.removeprefix(_FOLDER)))
+        session = SessionId(bytes.fromhex(found.signed.name.removeprefix(SNAPSHOTS)))
         snapshot = Snapshot(
             id=session,
             started=from_us(record.started),

@@ -22,8 +22,8 @@ from lamina.repository.format import (
     PackHeader,
     decode_blob_header,
     decode_pack_header,
-    pack_name,
 )
+from lamina.repository.object_names import pack_name
 from lamina.repository.packs import TAIL_SIZE, PackTail, PackWriter, check_pack, decode_tail, tail_length
 from lamina.repository.records import KeyEntry
 from lamina.repository.session_keys import Purpose, entry_hash, reader_slot

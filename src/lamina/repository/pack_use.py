@@ -8,13 +8,11 @@ from dataclasses import dataclass
 
 from lamina.errors import PruneRefused
 from lamina.model.ids import PackId
-from lamina.repository.format import pack_name
 from lamina.repository.liveness import Liveness
+from lamina.repository.object_names import META, PACKS, find_pack, pack_name
 from lamina.repository.records import to_us
 from lamina.repository.tables import Pack, Table
 from lamina.storage.storage import Storage
-
-_FOLDERS = {"data/": False, "meta/": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +53,11 @@ class PackUse:
 def list_packs(storage: Storage) -> dict[PackId, StoredPack]:
     """Every pack that is there. Raises: StorageError."""
     found: dict[PackId, StoredPack] = {}
-    for folder, meta in _FOLDERS.items():
+    for folder in PACKS:
         for item in storage.objects(folder):
-            name = item.name.removeprefix(folder)
-            if len(name) == 64 and set(name) <= set("0123456789abcdef"):
-                found[PackId(bytes.fromhex(name))] = StoredPack(item.size, meta, to_us(item.modified))
+            pack = find_pack(item.name)
+            if pack is not None:
+                found[pack] = StoredPack(item.size, folder == META, to_us(item.modified))
     return found
 
 

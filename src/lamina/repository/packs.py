@@ -28,8 +28,8 @@ from lamina.repository.format import (
     decode_trailer,
     encode_footer,
     encode_trailer,
-    pack_name,
 )
+from lamina.repository.object_names import pack_name
 from lamina.repository.records import KeyEntry
 
 TAIL_SIZE = 64 << 10  # bytes a reader asks for first; holds the end of nearly every pack

@@ -15,10 +15,10 @@ from lamina.errors import Damaged, ObjectMissing, RecordForged
 from lamina.repository.birth import MIB, first_format
 from lamina.repository.control import ControlRecords, record_number
 from lamina.repository.format import Kind
+from lamina.repository.object_names import EPOCHS, FORMATS, numbered
 from lamina.repository.records import EpochRecord, FormatRecord, to_us
 from lamina.storage.storage import Storage
 
-FORMATS, EPOCHS = "format/", "keys/epoch-"
 _CHUNK_SIZE = MIB  # the default of `lamina init`
 
 Record = TypeVar("Record", bound=msgspec.Struct)
@@ -74,7 +74,7 @@ def _newest(
 
 def _next(storage: Storage, prefix: str) -> tuple[str, int]:
     number = max((record_number(name) or 0 for name in _names(storage, prefix)), default=0) + 1
-    return f"{prefix}{number:08d}", number
+    return numbered(prefix, number), number
 
 
 def _names(storage: Storage, prefix: str) -> list[str]:

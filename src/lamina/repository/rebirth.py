@@ -13,8 +13,8 @@ from lamina.model.secret import Secret
 from lamina.model.snapshots import Role
 from lamina.repository.birth import Birth, birth_mac
 from lamina.repository.control import ControlRecords, Signer
-from lamina.repository.format import PACK_HEADER_SIZE, ROOT, Kind, decode_pack_header
-from lamina.repository.parameters import FORMATS
+from lamina.repository.format import PACK_HEADER_SIZE, Kind, decode_pack_header
+from lamina.repository.object_names import DATA, FORMATS, META, ROOT, SESSIONS
 from lamina.repository.records import FormatRecord, StartRecord
 from lamina.storage.storage import Storage
 
@@ -44,7 +44,7 @@ def recreate_birth(storage: Storage, recovery_key: Secret) -> RepositoryId:
 
 def _named_in_packs(storage: Storage) -> Iterator[RepositoryId]:
     """Of which repository the first packs say that they are."""
-    for folder in ("meta/", "data/"):
+    for folder in (META, DATA):
         for _, item in zip(range(_LOOKED_AT), storage.objects(folder), strict=False):
             try:
                 yield decode_pack_header(storage.get_range(item.name, 0, PACK_HEADER_SIZE), name=item.name).repository
@@ -57,7 +57,7 @@ def _fits(storage: Storage, owner: KeyBundle, repository: RepositoryId) -> bool:
     signing = owner.signing_key()
     signer = Signer(owner_certificate(signing.public).encode(repository, signing), signing, OWNER_SLOT, Role.OWNER)
     control = ControlRecords(storage, repository, owner.structure_key, signing.public, signer)
-    for folder, kind, record in ((FORMATS, Kind.FORMAT, FormatRecord), ("sessions/", Kind.START, StartRecord)):
+    for folder, kind, record in ((FORMATS, Kind.FORMAT, FormatRecord), (SESSIONS, Kind.START, StartRecord)):
         for _, item in zip(range(_LOOKED_AT), storage.objects(folder), strict=False):
             try:
                 control.read(item.name, kind, record)

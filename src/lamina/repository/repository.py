@@ -33,12 +33,13 @@ from lamina.repository.birth import decode_birth, first_epoch, first_format, new
 from lamina.repository.blobs import BlobSealer
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.control import ControlRecords, Signer
-from lamina.repository.format import ROOT, Kind
+from lamina.repository.format import Kind
 from lamina.repository.generations import buried_by
 from lamina.repository.index import Index
 from lamina.repository.keyring import Keyring, Unlocked
 from lamina.repository.manifests import Manifests, check_not_protected
-from lamina.repository.parameters import EPOCHS, FORMATS, read_parameters, renew_parameters
+from lamina.repository.object_names import EPOCHS, FORMATS, ROOT, numbered
+from lamina.repository.parameters import read_parameters, renew_parameters
 from lamina.repository.records import RemovalRecord, from_us, to_us
 from lamina.repository.session_keys import KeyOpener
 from lamina.repository.sessions import Announced, Parent, Session, announce, open_session
@@ -104,8 +105,8 @@ class Repository:
         certificate = owner_certificate(signing.public).encode(birth.repository, signing)
         signer = Signer(certificate, signing, OWNER_SLOT, Role.OWNER)
         control = ControlRecords(storage, birth.repository, owner.structure_key, signing.public, signer)
-        control.write(Kind.FORMAT, f"{FORMATS}{1:08d}", first_format(to_us(now), options.chunk_size))
-        control.write(Kind.EPOCH, f"{EPOCHS}{0:08d}", first_epoch(owner.envelope_key(0).public))
+        control.write(Kind.FORMAT, numbered(FORMATS, 1), first_format(to_us(now), options.chunk_size))
+        control.write(Kind.EPOCH, numbered(EPOCHS, 0), first_epoch(owner.envelope_key(0).public))
         keyring = Keyring(storage, birth.repository, signing.public)
         keyring.add(owner, Role.OWNER, passphrase, label=options.label, now=now)
         storage.put(ROOT, [birth.encode()])  # last: from here on there is a repository

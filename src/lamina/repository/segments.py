@@ -16,15 +16,8 @@ from lamina.model.ids import PackId
 from lamina.repository.access import Access
 from lamina.repository.control import LAST_NUMBER
 from lamina.repository.format import Kind
-from lamina.repository.index_records import (
-    MANIFESTS,
-    SEGMENT_SIGNED_AS,
-    SEGMENTS,
-    manifest_names,
-    newest_manifest,
-    read_delta,
-    read_segment,
-)
+from lamina.repository.index_records import SEGMENT_SIGNED_AS, manifest_names, newest_manifest, read_delta, read_segment
+from lamina.repository.object_names import MANIFESTS, SEGMENTS, numbered
 from lamina.repository.records import IndexRecord, ManifestRecord, PackRow
 from lamina.repository.tables import ROW, Table, place_mark
 
@@ -111,7 +104,7 @@ def manifest_of(access: Access, generation: int) -> ManifestRecord | None:
 
 def manifest_name(number: int) -> str:
     """The name of one manifest."""
-    return f"{MANIFESTS}{number:08d}"
+    return numbered(MANIFESTS, number)
 
 
 def manifest_hash(access: Access, record: ManifestRecord | None) -> bytes:

@@ -21,10 +21,11 @@ from lamina.repository.access import Access
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.control import seal_body
 from lamina.repository.decisions import DECISIONS
-from lamina.repository.format import BlobKind, Kind, delta_name, session_name
+from lamina.repository.format import BlobKind, Kind
 from lamina.repository.generations import Generations, read_generations
 from lamina.repository.index import Index
 from lamina.repository.index_records import encode_index
+from lamina.repository.object_names import caught_up_name, delta_name, snapshot_name, start_name
 from lamina.repository.records import CaughtUpRecord, SnapshotBody, SnapshotRecord, StartRecord, to_us
 from lamina.repository.session_keys import SessionKeys, make_session_keys
 from lamina.repository.trees import children
@@ -139,7 +140,7 @@ class Session:
         self.writer.flush()
         self._publish()
         self.catch_up()
-        name = session_name("snapshots", self.id)
+        name = snapshot_name(self.id)
         try:
             self._access.control.write(Kind.SNAPSHOT, name, self._record(facts), self._body(facts))
         except ObjectExists as error:
@@ -222,7 +223,7 @@ class Session:
                 todo += children(kind, links, name=f"metadata chunk {chunk.hex()}")
 
     def _check_undecided(self) -> None:
-        name = session_name("snapshots", self.id)
+        name = snapshot_name(self.id)
         try:
             self._access.storage.stat(name)
         except ObjectMissing:
@@ -272,7 +273,7 @@ def announce(access: Access, process: Process, operation: Operation) -> Announce
         hash_machine(access, process.boot), process.number, process.started, keys.hashes(),
         hash_machine(access, process.namespace),
     )  # fmt: skip
-    access.control.write(Kind.START, session_name("sessions", session, "start"), start)
+    access.control.write(Kind.START, start_name(session), start)
     for _ in range(START_TRIES):
         before, generations = generations, read_generations(access.storage, access.control)
         if generations.newest == before.newest:
@@ -294,7 +295,7 @@ def open_session(
 
 def say_caught_up(access: Access, session: SessionId, generation: int) -> None:
     """Tell prunes that a session needs nothing of what they condemned, up to *generation*."""
-    name = session_name("sessions", session, f"gen-{generation:08d}")
+    name = caught_up_name(session, generation)
     access.control.write(Kind.CAUGHT_UP, name, CaughtUpRecord(generation))
 
 

@@ -22,7 +22,7 @@ from blake3 import blake3
 
 from lamina.crypto.hashing import public_hash
 from lamina.model.ids import ChunkId, PackId
-from lamina.repository.format import pack_name
+from lamina.repository.object_names import pack_name
 
 ROW = struct.Struct("<32sIIII")  # chunk id, pack (ordinal), offset, stored size, plain size (spec: index rows)
 _HEAD = struct.Struct("<8sIIQ")  # magic, bytes of the covers, packs, rows

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from lamina.crypto.hashing import public_hash
 from lamina.model.ids import SessionId
 from lamina.model.process import Process
-from lamina.repository.format import Kind, session_name
+from lamina.repository.format import Kind
 from lamina.repository.generations import generation_name
+from lamina.repository.object_names import DELTAS, MANIFESTS, SEGMENTS, numbered, snapshot_name
 from lamina.repository.records import (
     AbortRecord,
     GenerationClosedRecord,
@@ -21,8 +22,6 @@ from lamina.repository.records import (
 from lamina.repository.writer import EncodingOptions
 from lamina.testing.images import MemoryImage
 from lamina.testing.repositories import CHUNK, SmallRepository
-
-_SEGMENT = "index/segment"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +106,7 @@ class _History:
         session.writer.flush()
         session.give_up()
         session.close()
-        repository.access.control.write(
-            Kind.ABORT, session_name("snapshots", session.id), AbortRecord(1, "no sign of life")
-        )
+        repository.access.control.write(Kind.ABORT, snapshot_name(session.id), AbortRecord(1, "no sign of life"))
         repository.close()
 
     def forget_and_bring_back(self, name: str) -> None:
@@ -129,17 +126,19 @@ class _History:
             record = GenerationOpenRecord(committed, [], [], [], "")
             control.write(Kind.GENERATION_OPEN, generation_name(number, "open"), record)
 
-        folded = [item.name for item in self.small.storage.objects("index/delta/")]
-        segments = [item.name for item in self.small.storage.objects(f"{_SEGMENT}/")]
+        folded = [item.name for item in self.small.storage.objects(DELTAS)]
+        segments = [item.name for item in self.small.storage.objects(SEGMENTS)]
         beside(open_generation)
         for name in folded:
-            data = control.encode(Kind.SEGMENT, _SEGMENT, control.read(name, Kind.DELTA, IndexRecord).structure)
-            segments.append(f"{_SEGMENT}/{public_hash([data]).hex()}")
+            data = control.encode(
+                Kind.SEGMENT, SEGMENTS.rstrip("/"), control.read(name, Kind.DELTA, IndexRecord).structure
+            )
+            segments.append(SEGMENTS + public_hash([data]).hex())
             self.small.storage.put(segments[-1], [data])
         previous = bytes(32) if number == 1 else control.read(
-            f"index/manifest/{number - 1:08d}", Kind.MANIFEST, ManifestRecord
+            numbered(MANIFESTS, number - 1), Kind.MANIFEST, ManifestRecord
         ).hash  # fmt: skip
-        control.write(Kind.MANIFEST, f"index/manifest/{number:08d}", ManifestRecord(number, previous, segments, folded))
+        control.write(Kind.MANIFEST, numbered(MANIFESTS, number), ManifestRecord(number, previous, segments, folded))
         control.write(Kind.GENERATION_CLOSED, generation_name(number, "closed"), GenerationClosedRecord([], []))
         for name in folded:
             self.small.storage.delete(name)

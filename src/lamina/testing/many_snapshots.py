@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from lamina.model.ids import ChunkId, SessionId
 from lamina.model.snapshots import Trust
 from lamina.repository.control import seal_body
-from lamina.repository.format import Kind, session_name
+from lamina.repository.format import Kind
+from lamina.repository.object_names import ATTRIBUTES, REMOVALS, numbered, session_folder, snapshot_name
 from lamina.repository.records import AttributesRecord, RemovalRecord, SnapshotBody, SnapshotRecord, to_us
 from lamina.repository.repository import Repository
 from lamina.repository.session_keys import make_session_keys
@@ -51,9 +52,9 @@ def add_snapshots(repository: Repository, count: int, root: ChunkId | None = Non
         )
         body = SnapshotBody(name, "host", [b"home", b"etc"], [], 0, 0, "lamina", [(0, b"root")], [(0, b"root")])
         sealed = seal_body(keys.metadata, session, body, access.repository)
-        access.control.write(Kind.SNAPSHOT, session_name("snapshots", session), record, sealed)
+        access.control.write(Kind.SNAPSHOT, snapshot_name(session), record, sealed)
         attributes = AttributesRecord(Trust.VERIFIED.value, None, protected=False, tag_hashes=[])
-        access.control.write(Kind.ATTRIBUTES, session_name("attributes", session, 1), attributes)
+        access.control.write(Kind.ATTRIBUTES, numbered(session_folder(ATTRIBUTES, session), 1), attributes)
         if number % REMOVED == 0:
             removal = RemovalRecord(removed=True, time=begin)
-            access.control.write(Kind.REMOVAL, session_name("removed", session, 1), removal)
+            access.control.write(Kind.REMOVAL, numbered(session_folder(REMOVALS, session), 1), removal)

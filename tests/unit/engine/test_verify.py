@@ -16,8 +16,9 @@ from lamina.errors import RepositoryMissing, Stopped, StorageDenied, UsageError
 from lamina.model.ids import PackId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Trust
-from lamina.repository.coverage import FOLD, FOLDER, Coverage, Depth
+from lamina.repository.coverage import FOLD, Coverage, Depth
 from lamina.repository.format import Kind
+from lamina.repository.object_names import COVERAGE, numbered
 from lamina.repository.records import CheckedPacks, CoverageRecord, to_us
 from lamina.testing.damage import flip_bit
 from lamina.testing.repositories import CHUNK, SmallRepository
@@ -144,11 +145,11 @@ def test_a_writers_word_on_coverage_is_not_believed(small: SmallRepository):
     thief = small.open("writer")
     prefixes = b"".join(sorted(bytes.fromhex(name[5:])[:8] for name in packs(small)))
     record = CoverageRecord(0, [CheckedPacks(to_us(small.clock.now()), 2, prefixes)])
-    thief.access.control.write(Kind.COVERAGE, f"{FOLDER}{5:08d}", record)
+    thief.access.control.write(Kind.COVERAGE, numbered(COVERAGE, 5), record)
     thief.close()
     assert covered(small, Depth.BYTES) == set()
     report = check(small, share=Fraction(1, 2))
-    assert [problem.object for problem in report.problems] == [f"{FOLDER}00000005"]
+    assert [problem.object for problem in report.problems] == [f"{COVERAGE}00000005"]
     assert covered(small, Depth.BYTES) != set()
 
 
@@ -161,9 +162,9 @@ def test_a_clock_far_ahead_does_not_put_checks_off(small: SmallRepository):
 
 def test_a_damaged_record_of_coverage_is_named_and_costs_only_time(small: SmallRepository):
     check(small)
-    flip_bit(small.storage, f"{FOLDER}00000001", 100)
+    flip_bit(small.storage, f"{COVERAGE}00000001", 100)
     report = check(small, share=Fraction(1, 2))
-    assert [problem.object for problem in report.problems] == [f"{FOLDER}00000001"]
+    assert [problem.object for problem in report.problems] == [f"{COVERAGE}00000001"]
     assert report.problems[0].snapshots == ()
     assert report.recorded
 
@@ -171,7 +172,7 @@ def test_a_damaged_record_of_coverage_is_named_and_costs_only_time(small: SmallR
 def test_many_records_of_coverage_become_one_that_says_as_much(small: SmallRepository):
     for _ in range(FOLD + 3):
         check(small, share=Fraction(1, 8))
-        assert len(list(small.storage.objects(FOLDER))) <= FOLD + 1
+        assert len(list(small.storage.objects(COVERAGE))) <= FOLD + 1
     assert covered(small, Depth.CONTENT) == packs(small)
     assert check(small).problems == ()
 
@@ -198,7 +199,7 @@ def test_coverage_of_a_hundred_thousand_packs_is_small():
     ids = [PackId(random.Random(number).randbytes(32)) for number in range(100_000)]
     coverage.record(repository.access, ids, Depth.CONTENT, small.clock.now())
     repository.close()
-    assert sum(item.size for item in small.storage.objects(FOLDER)) < 801_000
+    assert sum(item.size for item in small.storage.objects(COVERAGE)) < 801_000
 
 
 def test_the_structure_alone_reads_no_data(small: SmallRepository):

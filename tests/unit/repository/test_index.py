@@ -9,8 +9,10 @@ import pytest
 
 from lamina.errors import Damaged
 from lamina.model.ids import ChunkId, SessionId
-from lamina.repository.format import Kind, delta_name, session_name
-from lamina.repository.index import MAX_TABLES, check_index, encode_index
+from lamina.repository.format import Kind
+from lamina.repository.index import MAX_TABLES
+from lamina.repository.index_records import check_index, encode_index
+from lamina.repository.object_names import delta_name, snapshot_name
 from lamina.repository.records import AbortRecord, IndexRecord, ManifestRecord, PackRow
 from lamina.repository.repository import Repository
 from lamina.testing.damage import flip_bit
@@ -51,7 +53,7 @@ def test_a_delta_counts_while_its_session_is_undecided_and_not_once_it_is_aborte
 ):
     session, chunk = undecided(small, IMAGE)
     assert knows(repository, chunk)
-    repository.access.control.write(Kind.ABORT, session_name("snapshots", session), AbortRecord(1, ""))
+    repository.access.control.write(Kind.ABORT, snapshot_name(session), AbortRecord(1, ""))
     assert not knows(repository, chunk)
 
 
@@ -65,7 +67,7 @@ def test_a_delta_of_an_aborted_session_counts_only_as_part_of_a_segment(
     session, chunk = undecided(small, IMAGE)
     control = repository.access.control
     record = control.read(delta_name(session, 0), Kind.DELTA, IndexRecord).structure
-    control.write(Kind.ABORT, session_name("snapshots", session), AbortRecord(1, ""))
+    control.write(Kind.ABORT, snapshot_name(session), AbortRecord(1, ""))
     data = control.encode(Kind.SEGMENT, "index/segment", record)
     segment = f"index/segment/{public_hash([data]).hex()}"
     small.storage.put(segment, [data])
@@ -92,7 +94,7 @@ def test_a_session_whose_decision_is_damaged_is_read_from_and_not_built_on():
     commit(session)
     session.close()
     repository.close()
-    flip_bit(damaged.storage, session_name("snapshots", session.id), 100)
+    flip_bit(damaged.storage, snapshot_name(session.id), 100)
     repository = damaged.open()
     assert repository.reader().get_data(chunk) == IMAGE
     assert repository.index.find(chunk) is None
@@ -151,7 +153,7 @@ def test_an_aborted_sessions_delta_leaves_the_cache_again(small: SmallRepository
     for decided in (False, True):
         if decided:
             control = small.open().access.control
-            control.write(Kind.ABORT, session_name("snapshots", session), AbortRecord(1, ""))
+            control.write(Kind.ABORT, snapshot_name(session), AbortRecord(1, ""))
         repository = small.open(cache=tmp_path)
         assert knows(repository, chunk) is not decided
         repository.close()

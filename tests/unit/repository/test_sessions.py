@@ -11,8 +11,9 @@ import pytest
 from lamina.errors import ChunkMissing, RepositoryError, SessionAborted
 from lamina.model.ids import ChunkId, PackId, SessionId
 from lamina.model.process import Process
-from lamina.repository.format import BLOB_HEADER_SIZE, Kind, session_name
+from lamina.repository.format import BLOB_HEADER_SIZE, Kind
 from lamina.repository.generations import generation_name, read_generations
+from lamina.repository.object_names import caught_up_name, snapshot_name, start_name
 from lamina.repository.records import (
     AbortRecord,
     GenerationClosedRecord,
@@ -46,7 +47,7 @@ class Prune:
         self.write(Kind.GENERATION_CLOSED, generation_name(number, "closed"), GenerationClosedRecord(list(buried), []))
 
     def abort(self, session: SessionId) -> None:
-        self.write(Kind.ABORT, session_name("snapshots", session), AbortRecord(1, "no sign of life"))
+        self.write(Kind.ABORT, snapshot_name(session), AbortRecord(1, "no sign of life"))
 
 
 @pytest.fixture
@@ -123,10 +124,10 @@ def test_catching_up_copies_verbatim_and_only_then_says_so(
     watched = FaultyStorage(small.storage)
     commit_through(session, watched)
     puts = [name for call, name in watched.calls if call == "put"]
-    said = puts.index(session_name("sessions", session.id, "gen-00000001"))
+    said = puts.index(caught_up_name(session.id, 1))
     copied = [n for n, name in enumerate(puts) if name.startswith(("data/", "index/delta/"))]
     assert copied
-    assert max(copied) < said < puts.index(session_name("snapshots", session.id))
+    assert max(copied) < said < puts.index(snapshot_name(session.id))
     fresh = small.open()
     fresh.reader()
     (copy,) = [one for one in fresh.index.places(chunk) if one.pack not in condemned]
@@ -163,7 +164,7 @@ def test_a_session_that_needs_nothing_condemned_says_so_at_once(
     put(session, NEW)
     prune.open(1)
     session.catch_up()
-    assert session_name("sessions", session.id, "gen-00000001") in names(small.storage, "sessions/")
+    assert caught_up_name(session.id, 1) in names(small.storage, "sessions/")
     session.catch_up()
     commit(session)
     session.close()
@@ -204,7 +205,7 @@ def test_a_chunk_that_is_gone_when_catching_up_fails_the_backup(
     prune.open(1)
     with pytest.raises(ChunkMissing):
         session.catch_up()
-    assert names(small.storage, "sessions/") == [session_name("sessions", session.id, "start")]
+    assert names(small.storage, "sessions/") == [start_name(session.id)]
     session.close()
 
 

@@ -11,7 +11,8 @@ from lamina.errors import StorageUnavailable
 from lamina.model.ids import SessionId
 from lamina.model.snapshots import Snapshot
 from lamina.repository import snapshot_cache
-from lamina.repository.format import Kind, session_name
+from lamina.repository.format import Kind
+from lamina.repository.object_names import ATTRIBUTES, numbered, session_folder, snapshot_name
 from lamina.repository.records import AbortRecord
 from lamina.repository.snapshot_cache import Remembered
 from lamina.testing.damage import flip_bit
@@ -84,12 +85,12 @@ def test_only_what_is_new_is_read(filled: SmallRepository, tmp_path: Path):
 
 def test_what_vanished_from_the_storage_vanishes_from_the_list(filled: SmallRepository, tmp_path: Path):
     gone, *left = listed(filled, tmp_path)
-    filled.storage.delete(session_name("snapshots", gone.id))
+    filled.storage.delete(snapshot_name(gone.id))
     assert listed(filled, tmp_path) == left
 
 
 def test_a_session_that_was_given_up_is_remembered_as_that(small: SmallRepository, tmp_path: Path):
-    name = session_name("snapshots", SessionId(bytes(16)))
+    name = snapshot_name(SessionId(bytes(16)))
     small.open().access.control.write(Kind.ABORT, name, AbortRecord(1, "no sign of life"))
     assert listed(small, tmp_path) == []
     assert reads(small, tmp_path) == []
@@ -153,8 +154,8 @@ def test_a_cache_that_cannot_be_kept_costs_only_time(filled: SmallRepository, tm
 
 def test_a_damaged_record_is_named_every_time(filled: SmallRepository, tmp_path: Path):
     bad, marked, *_ = listed(filled, None)
-    flip_bit(filled.storage, session_name("snapshots", bad.id), -40)
-    flip_bit(filled.storage, session_name("attributes", marked.id, 1), -40)
+    flip_bit(filled.storage, snapshot_name(bad.id), -40)
+    flip_bit(filled.storage, numbered(session_folder(ATTRIBUTES, marked.id), 1), -40)
     whole = [one.id for one in listed(filled, None)]
     assert bad.id not in whole
     for _ in range(2):
@@ -176,7 +177,7 @@ def test_what_a_session_relies_on_is_read_from_the_storage(filled: SmallReposito
     kept = next(one for one in repository.snapshots() if not one.removed)
     parent = repository.parent(kept)
     assert parent.still_there()
-    filled.storage.delete(session_name("snapshots", kept.id))
+    filled.storage.delete(snapshot_name(kept.id))
     assert not parent.still_there()
     repository.close()
 

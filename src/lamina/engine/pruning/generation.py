@@ -16,7 +16,7 @@ from lamina.repository.access import Access
 from lamina.repository.announcements import undecided
 from lamina.repository.committed import Committed, read_committed
 from lamina.repository.decisions import decide_abort
-from lamina.repository.format import Kind, pack_name
+from lamina.repository.format import Kind
 from lamina.repository.generations import (
     Generation,
     all_buried,
@@ -27,8 +27,9 @@ from lamina.repository.generations import (
     next_number,
     read_closed,
 )
-from lamina.repository.index_records import DELTAS, SEGMENTS, CountedRecords, delta_session, newest_manifest
+from lamina.repository.index_records import CountedRecords, newest_manifest
 from lamina.repository.moving import PackMover
+from lamina.repository.object_names import DELTAS, SEGMENTS, delta_session, pack_name
 from lamina.repository.pack_use import StoredPack, list_packs
 from lamina.repository.records import AbortRecord, GenerationClosedRecord, GenerationOpenRecord, ManifestRecord
 from lamina.repository.segments import fold, manifest_hash, manifest_of, publish

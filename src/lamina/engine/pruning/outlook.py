@@ -14,8 +14,6 @@ from lamina.model.operation import Operation
 from lamina.model.snapshots import Role
 from lamina.repository.access import Access
 from lamina.repository.committed import Committed, read_committed
-from lamina.repository.decisions import FOLDER as DECIDED
-from lamina.repository.format import session_name
 from lamina.repository.generations import (
     Generation,
     all_buried,
@@ -26,9 +24,10 @@ from lamina.repository.generations import (
     next_number,
 )
 from lamina.repository.index import Index
-from lamina.repository.index_records import CountedRecords, delta_session, read_delta
+from lamina.repository.index_records import CountedRecords, read_delta
 from lamina.repository.liveness import Liveness
 from lamina.repository.moving import read_header
+from lamina.repository.object_names import SESSIONS, SNAPSHOTS, delta_session, find_pack, snapshot_name, start_name
 from lamina.repository.pack_use import PackUse, StoredPack, list_packs, survey
 from lamina.repository.tables import Table
 
@@ -100,7 +99,7 @@ def _look_at_snapshots(access: Access, undo_window: timedelta, operation: Operat
     _check_generations(access)
     newest, last = newest_generation(storage, control), last_closed(storage, control)
     under_way = newest if newest is not None and newest.closed is None else None
-    decided = frozenset(found.name for found in storage.objects(DECIDED))
+    decided = frozenset(found.name for found in storage.objects(SNAPSHOTS))
     committed = read_committed(storage, control, all_buried(last))
     for generation in (last, under_way):
         check_committed(generation, committed, all_buried(last))
@@ -118,7 +117,8 @@ def _look_at_snapshots(access: Access, undo_window: timedelta, operation: Operat
         index.close()
         raise
     for name in last.closed.due if last is not None and last.closed is not None else ():
-        listed.pop(_pack_of(name), None)
+        if (pack := find_pack(name)) is not None:
+            listed.pop(pack, None)
     number = (
         under_way.number if under_way is not None else next_number(storage, control, newest.number if newest else 0)
     )
@@ -227,7 +227,7 @@ class _Decided:
     def __init__(self, access: Access, seen: Outlook) -> None:
         self._access = access
         self._seen = seen
-        self._announced = {found.name for found in access.storage.objects("sessions/")}
+        self._announced = {found.name for found in access.storage.objects(SESSIONS)}
         self._prunes = {generation_session(access.structure_key, number) for number in range(1, seen.number)}
 
     def may_go(self, one: PackUse) -> bool:
@@ -236,14 +236,8 @@ class _Decided:
         except (Damaged, ObjectMissing) as error:
             self._seen.problems.append(f"{one.name} stays: {error.message}")
             return False
-        if session in self._prunes or session_name("snapshots", session) in self._seen.decided:
+        if session in self._prunes or snapshot_name(session) in self._seen.decided:
             return True
-        if session_name("sessions", session, "start") not in self._announced:
+        if start_name(session) not in self._announced:
             self._seen.orphans[session] = one.name
         return False
-
-
-def _pack_of(name: str) -> PackId:
-    """The pack that lies under a name; for any other object the id of none."""
-    folder, _, text = name.rpartition("/")
-    return PackId(bytes.fromhex(text)) if folder in {"data", "meta"} else PackId(b"")

@@ -15,13 +15,14 @@ from lamina.model.process import Process
 from lamina.repository.access import Access
 from lamina.repository.announcements import Announcement, last_signs, undecided
 from lamina.repository.decisions import decide_abort, read_decision
-from lamina.repository.format import Kind, session_name
+from lamina.repository.format import Kind
+from lamina.repository.object_names import ATTRIBUTES, REMOVALS, session_folder, snapshot_name
 from lamina.repository.records import AbortRecord, AttributesRecord, RemovalRecord, StartRecord
 from lamina.repository.sessions import hash_machine
 
 _ABOUT: list[tuple[str, Kind, type[msgspec.Struct]]] = [
-    ("attributes", Kind.ATTRIBUTES, AttributesRecord),
-    ("removed", Kind.REMOVAL, RemovalRecord),
+    (ATTRIBUTES, Kind.ATTRIBUTES, AttributesRecord),
+    (REMOVALS, Kind.REMOVAL, RemovalRecord),
 ]
 DAY = timedelta(days=1)
 
@@ -74,9 +75,9 @@ def find_dead(access: Access, found: Sequence[Announcement], patience: Patience,
 def _check_never_committed(access: Access, session: SessionId) -> None:
     """Nobody says anything about a snapshot that never was: its record is lost. Raises: PruneRefused."""
     for folder, kind, record in _ABOUT:
-        listed = [found.name for found in access.storage.objects(session_name(folder, session) + "/")]
+        listed = [found.name for found in access.storage.objects(session_folder(folder, session))]
         for signed in access.control.numbered(listed, kind, record, lambda _: None):
-            name = session_name("snapshots", session)
+            name = snapshot_name(session)
             if read_decision(access.storage, access.control, session) is None:
                 raise PruneRefused(
                     f"{name} is missing, and {signed.name} says that it was committed",

@@ -6,20 +6,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from lamina.crypto.hashing import public_hash
-from lamina.engine.repairing.survey import FAULTS, Survey, pack_id
+from lamina.engine.repairing.survey import FAULTS, Survey
 from lamina.errors import LaminaError
 from lamina.model.ids import ChunkId
 from lamina.repository.access import Access
 from lamina.repository.blobs import SealedBlob, split_blob
 from lamina.repository.format import BLOB_HEADER_SIZE, Kind
 from lamina.repository.inspection import Inspector, kinds_of
+from lamina.repository.object_names import (
+    ATTRIBUTES,
+    EPOCHS,
+    FORMATS,
+    GENERATIONS,
+    REMOVALS,
+    SESSIONS,
+    SNAPSHOTS,
+    pack_id,
+)
 from lamina.repository.packs import PackTail, check_pack
 from lamina.repository.records import KeyEntry
 from lamina.repository.repository import Repository
 from lamina.storage.storage import Parts, Storage, StoredObject
 
 # Records that are never deleted: what a mirror has of them was here once. Key slots, deltas and segments may be gone for good.
-_FOR_EVER = ("format/", "keys/epoch-", "sessions/", "snapshots/", "attributes/", "removed/", "generations/")
+_FOR_EVER = (FORMATS, EPOCHS, SESSIONS, SNAPSHOTS, ATTRIBUTES, REMOVALS, GENERATIONS)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot
 from lamina.repository.format import Kind
 from lamina.repository.inspection import Inspector, kinds_of
+from lamina.repository.object_names import META
 from lamina.repository.records import KeyEntry
 from lamina.repository.repository import Repository
 from lamina.repository.salvage import SavedBlob
@@ -161,7 +162,7 @@ def _anything(_chunk: ChunkId, _place: ChunkPlace) -> bool:
 
 
 def _place(blob: SavedBlob) -> ChunkPlace:
-    meta = blob.name.startswith("meta/")
+    meta = blob.name.startswith(META)
     return ChunkPlace(blob.pack, meta, blob.pack_size, blob.offset, blob.header.stored_size, blob.plain_size)
 
 

@@ -19,6 +19,7 @@ from lamina.repository.format import Kind
 from lamina.repository.index import Index
 from lamina.repository.inspection import Inspector, kinds_of
 from lamina.repository.moving import read_rows
+from lamina.repository.object_names import META, SNAPSHOTS, pack_id
 from lamina.repository.packs import FinishedPack, PackTail
 from lamina.repository.records import KeyEntry, SnapshotRecord
 from lamina.repository.repository import Repository
@@ -80,7 +81,7 @@ class Survey:
         """Count a whole pack among what is there."""
         pack = pack_id(item.name)
         self.whole[pack] = sum(place_mark(one.id, one.offset, one.stored_size, one.plain_size) for one in tail.rows)
-        self.index.add(FinishedPack(pack, item.name.startswith("meta/"), item.size, (), tail.rows))
+        self.index.add(FinishedPack(pack, item.name.startswith(META), item.size, (), tail.rows))
 
     def close(self) -> None:
         """Give the space back."""
@@ -135,7 +136,7 @@ def _read_all(
 
 
 def _read_end(repository: Repository, item: StoredObject) -> PackTail:
-    rows = read_rows(repository.access, pack_id(item.name), item.size, meta=item.name.startswith("meta/"))
+    rows = read_rows(repository.access, pack_id(item.name), item.size, meta=item.name.startswith(META))
     return PackTail((), rows)
 
 
@@ -159,7 +160,7 @@ def _save(repository: Repository, item: StoredObject, keys: KnownKeys, operation
 def _snapshot_keys(repository: Repository) -> Iterator[KeyEntry]:
     """The metadata keys of all sessions that committed: their snapshots bring them, too."""
     access = repository.access
-    for item in access.storage.objects("snapshots/"):
+    for item in access.storage.objects(SNAPSHOTS):
         try:
             record = access.control.decode(access.storage.get(item.name), item.name, DECISIONS).structure
         except FAULTS:
@@ -186,8 +187,3 @@ def _lacking(seen: Index, index: Index, packs: Sequence[PackId]) -> Iterator[Pac
     for pack, rows in held.items():
         if set(rows) - set(said.get(pack, ())):
             yield pack
-
-
-def pack_id(name: str) -> PackId:
-    """The id that a pack's name gives."""
-    return PackId(bytes.fromhex(name.rpartition("/")[2]))

@@ -10,8 +10,8 @@ from lamina.engine.outcome import Missing
 from lamina.errors import Damaged
 from lamina.model.ids import ChunkId
 from lamina.repository.contents import ContentPart
-from lamina.repository.format import pack_name
 from lamina.repository.index import Index
+from lamina.repository.object_names import pack_name
 
 HINT = "`lamina restore --salvage` brings back what is left, and says what is missing; `lamina verify` shows the whole picture"
 

@@ -13,14 +13,15 @@ from lamina.errors import ObjectMissing, RepositoryMissing
 from lamina.model.ids import RepositoryId
 from lamina.model.operation import Operation
 from lamina.repository.birth import decode_birth
-from lamina.repository.format import ROOT, Kind
+from lamina.repository.format import Kind
 from lamina.repository.generations import missing_generations
 from lamina.repository.inspection import check_stored, kinds_of
+from lamina.repository.object_names import EPOCHS, FORMATS, ROOT, SESSIONS, SNAPSHOTS
 from lamina.storage.storage import Storage, StoredObject
 
 THREADS = 2  # each holds a whole pack
 LIMIT = "without a key only stored bytes were checked: not what they say, nor whether anything is missing that nothing names"
-_NEEDED = (ROOT, "format/", "keys/epoch-")
+_NEEDED = (ROOT, FORMATS, EPOCHS)
 
 
 def verify_without_key(storage: Storage, operation: Operation) -> VerifyReport:
@@ -54,7 +55,7 @@ def verify_without_key(storage: Storage, operation: Operation) -> VerifyReport:
         objects=len(found),
         read=sum(item.size for item in known),
         chunks=0,
-        snapshots=sum(name.startswith("snapshots/") for name in names),
+        snapshots=sum(name.startswith(SNAPSHOTS) for name in names),
         duration=timedelta(seconds=operation.clock.monotonic() - begun),
         problems=(*problems, *(Problem(*one) for one in _missing(names))),
         warnings=tuple(
@@ -84,7 +85,6 @@ def _missing(names: set[str]) -> Iterator[tuple[str, str]]:
     for name in missing_generations(names):
         yield name, "is missing, and later records of prunes say that there was one"
     for name in sorted(names):
-        folder, _, rest = name.partition("/")
-        start = f"sessions/{rest}/start"
-        if folder == "snapshots" and start not in names:
+        start = f"{SESSIONS}{name.removeprefix(SNAPSHOTS)}/start"
+        if name.startswith(SNAPSHOTS) and start not in names:
             yield start, f"is missing, and {name} says that there was one"

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from lamina.engine.verifying.findings import Amount
-from lamina.engine.verifying.packs import pack_id
 from lamina.model.operation import Operation
 from lamina.repository.coverage import Coverage, Depth
 from lamina.repository.format import Kind
 from lamina.repository.inspection import kinds_of
+from lamina.repository.object_names import pack_id
 from lamina.repository.repository import Repository
 from lamina.storage.storage import StoredObject
 

@@ -16,6 +16,7 @@ from lamina.model.ids import ChunkId, PackId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role
 from lamina.repository.inspection import Inspector, PackContent
+from lamina.repository.object_names import PACKS, pack_id
 from lamina.repository.repository import Repository
 from lamina.repository.tables import ChunkPlace, Pack
 from lamina.storage.storage import StoredObject
@@ -92,7 +93,7 @@ class Packs:
 
     def is_superseded(self, problem: Problem) -> bool:
         """Whether a damaged or missing pack costs nothing any more: of what is lost in it there are whole copies."""
-        if problem.snapshots or not problem.object.startswith(("data/", "meta/")):
+        if problem.snapshots or not problem.object.startswith(PACKS):
             return False
         pack = pack_id(problem.object)
         if pack in self.health.good or pack not in self._held:
@@ -181,8 +182,3 @@ class Packs:
                 except FAULTS:
                     continue
                 self.health.saved_blobs.add((chunk, pack))
-
-
-def pack_id(name: str) -> PackId:
-    """The id that a pack's name gives."""
-    return PackId(bytes.fromhex(name.rpartition("/")[2]))

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from lamina.errors import UsageError
+from lamina.repository.object_names import META
 from lamina.storage.storage import StoredObject
 
 WHOLE = Fraction(1)
@@ -67,7 +68,7 @@ def choose_packs(
     seven runs all that was there before the first of them, however much came meanwhile.
     """
     if options.structure_only:
-        return [pack for pack in packs if pack.name.startswith("meta/")]
+        return [pack for pack in packs if pack.name.startswith(META)]
     checked = {pack.name: last(pack) for pack in packs}
     due = [pack for pack in packs if _is_due(checked[pack.name], options.older_than, now)]
     due.sort(key=lambda pack: (_order(checked[pack.name]), pack.name))

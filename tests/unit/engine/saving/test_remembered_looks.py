@@ -15,7 +15,7 @@ from lamina.engine.backup import BackupReport, VerifyMode
 from lamina.engine.saving.tree_jobs import TreeOptions
 from lamina.model.entries import EntryState
 from lamina.model.snapshots import Trust
-from lamina.repository.format import pack_name
+from lamina.repository.object_names import pack_name
 from lamina.repository.trees import get_entry
 from lamina.sources.source import Begin, Step, Unchanged
 from lamina.testing.damage import flip_bit
