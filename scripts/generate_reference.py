@@ -17,7 +17,8 @@ from lamina import errors
 from lamina.cli import exit_codes
 from lamina.cli.arguments import iter_parsers
 from lamina.cli.parser import build_parser
-from lamina.settings import ENVIRONMENT, PolicyTable, Profile, SettingsFile
+from lamina.settings import ENVIRONMENT
+from lamina.settings_file import PolicyTable, Profile, SettingsFile
 
 DOCS = Path(__file__).parents[1] / "docs"
 GENERATED = "<!-- Written by `make docs` from the code; change it there. -->"

@@ -12,7 +12,8 @@ import pytest
 
 from lamina.cli.arguments import iter_parsers
 from lamina.cli.parser import build_parser, parse
-from lamina.settings import ENVIRONMENT, Profile, SettingsFile, decode_settings
+from lamina.settings import ENVIRONMENT
+from lamina.settings_file import Profile, SettingsFile, decode_settings
 
 CHECKOUT = Path(__file__).parents[2]
 DOCS = CHECKOUT / "docs"

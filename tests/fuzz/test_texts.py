@@ -16,7 +16,7 @@ from lamina.model.paths import parse_snapshot_path
 from lamina.model.quantities import parse_duration, parse_expiry, parse_rate, parse_size, parse_timeout
 from lamina.model.secret import Secret
 from lamina.model.selector_text import parse
-from lamina.settings import decode_settings, split_command
+from lamina.settings_file import decode_settings, split_command
 from lamina.sources.file_list import build_wanted, parse_file_list
 from lamina.sources.hints import parse_rbd_diff
 from lamina.sources.selection import Selection, parse_rule, parse_rules_file

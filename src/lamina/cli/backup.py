@@ -17,7 +17,7 @@ from lamina.errors import HookFailed, UsageError
 from lamina.model.entries import EntryState
 from lamina.model.paths import check_name, check_tag, default_name
 from lamina.model.quantities import format_duration, format_size, parse_expiry, parse_rate, parse_size, parse_timeout
-from lamina.settings import COMPRESSIONS
+from lamina.settings_file import COMPRESSIONS
 
 if TYPE_CHECKING:
     from lamina.cli.call import Call

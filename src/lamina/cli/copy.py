@@ -11,7 +11,7 @@ from lamina.cli.second import add_second_options, opened_second
 from lamina.cli.selecting import SELECTORS_HELP, find_snapshots
 from lamina.cli.text import format_time, table
 from lamina.model.quantities import format_duration, format_size, parse_rate
-from lamina.settings import COMPRESSIONS
+from lamina.settings_file import COMPRESSIONS
 
 if TYPE_CHECKING:
     from datetime import tzinfo

@@ -12,7 +12,7 @@ from lamina.cli.second import add_second_options, opened_second
 from lamina.cli.text import table
 from lamina.errors import UsageError
 from lamina.model.quantities import format_duration, format_size
-from lamina.settings import COMPRESSIONS
+from lamina.settings_file import COMPRESSIONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
