@@ -54,7 +54,7 @@ from lamina.repository.format import (
     encode_record,
     encode_trailer,
 )
-from lamina.repository.index import encode_index
+from lamina.repository.index_records import encode_index
 from lamina.repository.keyring import Keyring
 from lamina.repository.packs import PackWriter
 from lamina.repository.records import AttributesBody, PackRow, SnapshotBody
