@@ -19,7 +19,7 @@ from lamina.crypto.hashing import HASH_SIZE
 from lamina.errors import Damaged, ObjectExists, ObjectMissing, RecordForged, RepositoryError
 from lamina.model.ids import PackId, SessionId
 from lamina.repository.access import Access
-from lamina.repository.control import ControlRecords, record_number
+from lamina.repository.control import LAST_NUMBER, ControlRecords, record_number
 from lamina.repository.format import Kind
 from lamina.repository.generations import newest_generation, read_generations
 from lamina.repository.index_records import manifest_names, read_delta, read_segment
@@ -110,11 +110,7 @@ def _mend_manifest(
 ) -> None:
     """Try to put a manifest that counts nothing that cannot be read or is gone. Raises: StorageError, RepositoryError."""
     storage, control = access.storage, access.control
-    try:
-        base = _newest(storage, control)
-    except Damaged:  # older ones are no help: they may name packs that a prune has deleted since
-        base = None
-    number = max((record_number(name) or 0 for name in manifest_names(storage)), default=0) + 1
+    number, base = _next_manifest(storage, control)
     if base is not None:
         readable = msgspec.structs.replace(base, segments=[name for name in base.segments if _is_whole(access, name)])
         segments = fold(access, readable, (), (), frozenset(gone), lambda _: True).segments
@@ -125,6 +121,32 @@ def _mend_manifest(
         mended = ManifestRecord(number, bytes(HASH_SIZE), [], folded, _ended_generation(storage, control))
     with suppress(ObjectExists):  # somebody was faster: look at what that is
         control.write(Kind.MANIFEST, numbered(MANIFESTS, number), mended)
+
+
+def _next_manifest(storage: Storage, control: ControlRecords) -> tuple[int, ManifestRecord | None]:
+    """The next free number of a manifest, and the newest one; None if that is damaged: older ones are no help, for they may name
+    packs that a prune has deleted since.
+
+    Both by one list: a manifest that a prune publishes meanwhile stays the newer one. Raises: RepositoryError if none is left.
+    """
+    names = manifest_names(storage)
+    newest, base = 0, None
+    for name in sorted(names, reverse=True):
+        try:
+            base = control.read(name, Kind.MANIFEST, ManifestRecord).structure
+        except RecordForged:
+            continue  # it takes a number, and stands behind nothing
+        except Damaged:
+            pass
+        newest = record_number(name) or 0
+        break
+    for number in range(newest + 1, LAST_NUMBER + 1):
+        if numbered(MANIFESTS, number) not in names:
+            return number, base
+    raise RepositoryError(
+        "no number is left for an index manifest",
+        hint=f"delete {numbered(MANIFESTS, LAST_NUMBER)}, and find out who can write to the storage: see the threat model",
+    )
 
 
 def _damaged_deltas(access: Access, folded: Collection[str]) -> list[str]:
