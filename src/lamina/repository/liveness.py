@@ -50,6 +50,7 @@ class Liveness:
         self._todo = bytearray()
         self._intact: dict[PackId, bool] = {}
         self.count = 0  # chunks marked
+        self.later_packs: set[PackId] = set()  # that hold something needed that has no number
 
     def mark(self, root: ChunkId) -> None:
         """Mark everything below a directory. Raises: PruneRefused if any of it cannot be read or found; StorageError."""
@@ -81,11 +82,13 @@ class Liveness:
             self._todo += chunk
 
     def _reach_later(self, kind: BlobKind, chunk: ChunkId) -> None:
-        """A chunk that came after the numbers were given: it lies in no pack that was looked at then."""
+        """A chunk that came after the numbers were given, nearly always in a pack that came then, too."""
         if chunk in self._later:
             return
-        if next(self._index.places(chunk), None) is None:
+        packs = {place.pack for place in self._index.places(chunk)}
+        if not packs:
             raise _nowhere(chunk)
+        self.later_packs |= packs
         if kind is not BlobKind.DATA:
             self._later.add(chunk)
             self._todo += chunk

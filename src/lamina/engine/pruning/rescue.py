@@ -63,6 +63,9 @@ class Rescuer:
         self._look_through_index()
         for pack in sorted(condemned & listed.keys()):
             self._operation.check_stop()
+            if pack in self._live.later_packs:  # no index spoke of it at first, and then a repair found it
+                self._keep(pack, "that was found while this prune was under way")
+                continue
             if self._is_empty(pack, listed[pack]):
                 continue
             if is_late():
