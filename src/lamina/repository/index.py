@@ -45,10 +45,11 @@ class Index:
 
     def find(self, chunk: ChunkId) -> ChunkPlace | None:
         """A place of *chunk* in a pack that is not condemned, or None."""
-        for place in self.places(chunk):
-            if place.pack not in self.condemned and place.pack not in self._doubtful:
-                return place
-        return None
+        return next((place for place in self.places(chunk) if self.stays(place)), None)
+
+    def stays(self, place: ChunkPlace) -> bool:
+        """Whether one may refer to what lies there: its pack is not condemned, nor only an aborted session's."""
+        return place.pack not in self.condemned and place.pack not in self._doubtful
 
     def places(self, chunk: ChunkId) -> Iterator[ChunkPlace]:
         """Every known place of *chunk*, condemned packs included."""

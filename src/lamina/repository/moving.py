@@ -98,15 +98,15 @@ class CopyJudge:
 
     def equals(self, place: ChunkPlace, blob: StoredBlob) -> bool:
         """Whether *place* holds the same sealed bytes, with the key to them. Raises: StorageError."""
-        copy = self._read(place)
+        copy = self._read(place, blob.header.id)
         return copy is not None and copy.fingerprint == blob.fingerprint
 
     def true_blob(self, place: ChunkPlace, chunk: ChunkId) -> StoredBlob | None:
         """What lies at *place*, if it is what the id says; None for a steward, who cannot know. Raises: StorageError."""
         if self._namer is None:
             return None
-        copy = self._read(place)
-        return copy if copy is not None and copy.header.id == chunk and self.is_true(copy) else None
+        copy = self._read(place, chunk)
+        return copy if copy is not None and self.is_true(copy) else None
 
     def is_true(self, blob: StoredBlob) -> bool:
         """Whether a blob holds what its id says; a steward cannot know."""
@@ -126,12 +126,18 @@ class CopyJudge:
             return self._namer.data_id(body) == blob.header.id
         return self._namer.node_id(blob.header.kind, Node(links, body), reader_slot(blob.entry)) == blob.header.id
 
-    def _read(self, place: ChunkPlace) -> StoredBlob | None:
+    def read(self, place: ChunkPlace, chunk: ChunkId) -> StoredBlob:
+        """What lies at *place* under the id of *chunk*. Raises: Damaged, ObjectMissing, ObjectTruncated, StorageError."""
+        header, found, entry = self._reader.get_blob(place)
+        if header.id != chunk:
+            raise Damaged(f"pack {place.pack.hex()} does not hold chunk {chunk.hex()} where the index says it lies")
+        return StoredBlob(header, memoryview(found), place.plain_size, entry)
+
+    def _read(self, place: ChunkPlace, chunk: ChunkId) -> StoredBlob | None:
         try:
-            header, found, entry = self._reader.get_blob(place)
+            return self.read(place, chunk)
         except (Damaged, ObjectMissing, ObjectTruncated):
             return None
-        return StoredBlob(header, memoryview(found), place.plain_size, entry)
 
 
 class PackMover:

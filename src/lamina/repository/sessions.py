@@ -25,9 +25,11 @@ from lamina.repository.format import BlobKind, Kind
 from lamina.repository.generations import Generations, read_generations
 from lamina.repository.index import Index
 from lamina.repository.index_records import encode_index
+from lamina.repository.moving import CopyJudge
 from lamina.repository.object_names import caught_up_name, delta_name, snapshot_name, start_name
 from lamina.repository.records import CaughtUpRecord, SnapshotBody, SnapshotRecord, StartRecord, to_us
 from lamina.repository.session_keys import SessionKeys, make_session_keys
+from lamina.repository.tables import ChunkPlace
 from lamina.repository.trees import children
 from lamina.repository.writer import ChunkWriter, EncodingOptions
 
@@ -76,6 +78,7 @@ class Session:
         self.index = index
         self.reader = ChunkReader(access, index)
         self.writer = writer
+        self._judge = CopyJudge(access, self.reader)
         self.parents: list[Parent] = []
         self._access = access
         self._caught_up = generations.newest
@@ -124,7 +127,7 @@ class Session:
                 self._use_all(parent.root)
         seen: set[ChunkId] = set()
         for chunk in self.writer.used():
-            if chunk not in seen and self.index.find(chunk) is None:
+            if chunk not in seen and not all(self.index.stays(place) for place in self._places(chunk)):
                 seen.add(chunk)
                 self._rescue(chunk)
         self.writer.flush()
@@ -196,19 +199,35 @@ class Session:
             raise
         self._deltas += 1
 
+    def _places(self, chunk: ChunkId) -> list[ChunkPlace]:
+        """Where a chunk that this session refers to lies. Raises: ChunkMissing if that is nowhere."""
+        places = list(self.index.places(chunk))
+        if not places:
+            raise _gone(chunk)
+        return places
+
     def _rescue(self, chunk: ChunkId) -> None:
-        """Copy a chunk from the first of its places that can be read. Raises: ChunkMissing, StorageError."""
+        """Copy what lies under the id of a chunk out of packs that may go, unless just that lies in one that stays.
+
+        All of it: whoever holds a writer's key can seal anything under any id, and who may not open content cannot tell
+        which copy is true. Raises: ChunkMissing, StorageError.
+        """
         why: Exception | None = None
-        for place in self.index.places(chunk):
+        staying = [place for place in self._places(chunk) if self.index.stays(place)]
+        copied: set[bytes] = set()
+        for place in self._places(chunk):
+            if place in staying:
+                continue
             try:
-                self.writer.copy(self.reader, place)
-                return
+                blob = self._judge.read(place, chunk)
             except (Damaged, ObjectMissing, ObjectTruncated) as error:
                 why = error
-        raise ChunkMissing(
-            f"chunk {chunk.hex()}, which this backup refers to, is gone from the index",
-            hint="run the backup again: it will read and store that content anew",
-        ) from why
+                continue
+            if blob.fingerprint not in copied and not any(self._judge.equals(one, blob) for one in staying):
+                self.writer.copy(self.reader, place)
+                copied.add(blob.fingerprint)
+        if not copied and not staying:
+            raise _gone(chunk) from why
 
     def _use_all(self, root: ChunkId) -> None:
         """Treat everything under a snapshot's root as used: the snapshot no longer protects it."""
@@ -241,6 +260,13 @@ class Session:
             f"another snapshot stands under the id of this session, {self.id.hex()}",
             hint="somebody else writes with this repository's keys: see the threat model, then run the backup again",
         )
+
+
+def _gone(chunk: ChunkId) -> ChunkMissing:
+    return ChunkMissing(
+        f"chunk {chunk.hex()}, which this backup refers to, is gone from the index",
+        hint="run the backup again: it will read and store that content anew",
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,174 @@
+"""Interleavings of prunes with catching up, repairs and liars that a skeptic thought of; each lost something once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from lamina.engine.prune import PruneOptions, PruneReport, prune
+from lamina.engine.repair import Helpers, RepairOptions, RepairReport, plan_repair, repair
+from lamina.errors import RepositoryError
+from lamina.model.process import Process
+from lamina.repository.control import LAST_NUMBER
+from lamina.repository.format import Kind
+from lamina.repository.index_records import DELTAS, MANIFESTS
+from lamina.repository.records import ManifestRecord
+from lamina.repository.writer import EncodingOptions
+from lamina.storage.storage import Storage
+from lamina.testing.damage import flip_bit
+from lamina.testing.repositories import SmallRepository
+from lamina.testing.storages import FaultyStorage
+from tests.faults.test_attacks import poison
+from tests.unit.engine.test_prune import NOW, forget, names, run_prune
+from tests.unit.engine.test_prune_beside import IMPATIENT, NEW, OLD, SHARED, commit, is_open, put, running
+
+HERE = Process("host", "boot", 7, 70)
+EAGER = replace(NOW, threshold=1.0)  # rewrites whatever it can
+GONE = replace(NOW, is_running=lambda _: False)  # whatever ran on this host
+
+
+@pytest.fixture
+def small() -> SmallRepository:
+    """Not verified in the end: lies stay until somebody prunes."""
+    return SmallRepository()
+
+
+class Between(FaultyStorage):
+    """Lets something happen right before the first call that fits."""
+
+    def __init__(self, storage: Storage, fits: Callable[[str, str], bool], act: Callable[[], object]) -> None:
+        super().__init__(storage)
+        self._fits, self._act, self.done = fits, act, False
+
+    def _meet(self, call, name, go):
+        if not self.done and self._fits(call, name):
+            self.done = True
+            self._act()
+        return super()._meet(call, name, go)
+
+
+def prune_here(small: SmallRepository, storage: Storage, options: PruneOptions = GONE) -> PruneReport:
+    with closing(small.open(storage=storage)) as repository:
+        return prune(repository, replace(HERE, number=8, started=80), options, small.operation())
+
+
+def repair_here(small: SmallRepository, storage: Storage | None = None) -> RepairReport:
+    options = RepairOptions(process=HERE)
+    with closing(small.open(storage=storage)) as repository:
+        plan = plan_repair(repository, Helpers(), options, small.operation())
+        try:
+            return repair(repository, plan, options, small.operation())
+        finally:
+            plan.survey.close()
+
+
+@pytest.mark.parametrize("lie_stays", [True, False])
+@pytest.mark.parametrize("holder", ["owner", "writer"])
+def test_who_catches_up_takes_no_lie_for_the_chunk_he_needs(small: SmallRepository, lie_stays: bool, holder: str):
+    """The true copy is about to go; of the thief's copies nobody but an owner knows that they are lies."""
+    small.back_up(OLD)
+    if not lie_stays:
+        lie_often(small)
+        small.clock.advance(PruneOptions().abort_after * 2)
+        run_prune(small, PruneOptions())  # the thief's sessions are over
+    forget(small, "latest")
+    with closing(small.open(holder)) as repository:
+        session = repository.begin(HERE, EncodingOptions(None, check=True), small.operation())
+        chunk = put(session, OLD)
+        assert not run_prune(small, options=IMPATIENT).finished
+        if lie_stays:
+            lie_often(small)
+        session.catch_up()
+        assert run_prune(small, options=IMPATIENT).finished
+        commit(session, chunk)
+        session.close()
+    assert small.restore("latest") == OLD
+
+
+def lie_often(small: SmallRepository) -> None:
+    """Which copy comes first depends on the ids of packs."""
+    for _ in range(6):
+        poison(small, OLD)
+
+
+def test_a_pack_that_a_repair_brings_back_while_a_prune_looks_is_not_taken_away_from_who_found_it(
+    small: SmallRepository,
+):
+    """No index spoke of it when the prune looked; when it ends, a snapshot needs what is in it."""
+    small.back_up(OLD)
+    forget(small, "latest")
+    (delta,) = names(small.storage, DELTAS)
+    small.storage.delete(delta)
+
+    def repair_and_back_up() -> None:
+        assert repair_here(small).adopted
+        with running(small) as (_, session):
+            commit(session, put(session, OLD))
+
+    between = Between(small.storage, is_open, repair_and_back_up)
+    prune_here(small, between)
+    assert between.done
+    assert small.restore("latest") == OLD
+
+
+@pytest.mark.parametrize("nth", range(1, 8))
+def test_a_repair_never_puts_an_index_of_before_over_that_of_a_prune(small: SmallRepository, nth: int):
+    """It looked which manifest is the newest, and then a prune published another and deleted what the old one names."""
+    needs_another_manifest(small)
+    with running(small) as (_, session):
+        assert not run_prune(small, replace(EAGER, wait=timedelta(0))).finished
+        session.catch_up()
+    between = Between(small.storage, Nth(nth, "objects", MANIFESTS), lambda: run_prune(small, EAGER))
+    repair_here(small, between)
+    assert between.done
+    run_prune(small)
+    assert [small.restore(name) for name in ("new@latest", "shared@latest")] == [NEW, SHARED]
+    assert repair_here(small).adopted == 0
+
+
+def needs_another_manifest(small: SmallRepository) -> None:
+    """A manifest, something for a prune to do, and a delta of nobody that is damaged."""
+    with running(small) as (_, session):
+        put(session, SHARED)
+        session.writer.flush()
+        session.give_up()
+    (delta,) = names(small.storage, DELTAS)
+    flip_bit(small.storage, delta, 100)
+    small.back_up(OLD + NEW, name="both")
+    small.back_up(NEW, name="new")
+    small.clock.advance(PruneOptions().abort_after * 2)
+    run_prune(small, PruneOptions())
+    small.back_up(SHARED, name="shared")
+    forget(small, "both@latest")
+
+
+@pytest.mark.parametrize("junk", ["signed by a writer", "no record at all"])
+def test_the_last_number_of_a_manifest_ends_no_repair_in_a_loop(small: SmallRepository, junk: str):
+    needs_another_manifest(small)
+    last = f"{MANIFESTS}{LAST_NUMBER:08d}"
+    if junk == "no record at all":
+        small.storage.put(last, [b"junk"])
+        with pytest.raises(RepositoryError, match="manifest") as refused:
+            repair_here(small)
+        assert refused.value.hint
+        return
+    with closing(small.open("writer")) as thief:
+        thief.access.control.write(Kind.MANIFEST, last, ManifestRecord(LAST_NUMBER, bytes(32), [], []))
+    repair_here(small)
+    assert prune_here(small, small.storage).finished
+    assert [small.restore(name) for name in ("new@latest", "shared@latest")] == [NEW, SHARED]
+
+
+class Nth:
+    """Fits the *nth* call of its kind."""
+
+    def __init__(self, nth: int, call: str, name: str) -> None:
+        self._left, self._call, self._name = nth, call, name
+
+    def __call__(self, call: str, name: str) -> bool:
+        self._left -= (call, name) == (self._call, self._name)
+        return self._left == 0
