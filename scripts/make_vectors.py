@@ -57,7 +57,21 @@ from lamina.repository.format import (
 from lamina.repository.index_records import encode_index
 from lamina.repository.keyring import Keyring
 from lamina.repository.packs import PackWriter
-from lamina.repository.records import AttributesBody, PackRow, SnapshotBody
+from lamina.repository.records import (
+    AbortRecord,
+    AttributesBody,
+    AttributesRecord,
+    CaughtUpRecord,
+    CheckedPacks,
+    CoverageRecord,
+    GenerationClosedRecord,
+    GenerationOpenRecord,
+    ManifestRecord,
+    PackRow,
+    RemovalRecord,
+    SnapshotBody,
+    StartRecord,
+)
 from lamina.repository.session_keys import make_session_keys
 from lamina.repository.streams import FixedNode
 from lamina.storage.backends.memory import MemoryStorage
@@ -112,8 +126,23 @@ TREE = [  # every type, form and state
 ]
 PARTS = [PartOf(b"a", ONE, Totals(256, 1000, 0)), PartOf(b"m", TWO, Totals(300, 5, 2))]
 OWNERS = SnapshotBody(
-    "name", "host", [b"srv", b"\xff"], ["tag"], 10, 5, "program", [(0, b"root"), (1000, b"\xff")], [(0, b"root")]
-)
+    "name", "host", [b"srv", b"\xff"], ["tag"], 10, 5, "program", [(0, b"root"), (1000, b"\xff")], [(0, b"root")],
+    bytes(range(32)),
+)  # fmt: skip
+TIME = 1_767_225_600_000_000
+RECORDS: dict[str, msgspec.Struct] = {  # structures that no other vector has, with every field
+    "start": StartRecord(3, 1, TIME, b"h" * 16, b"b" * 16, 4711, 123_456, [ONE, TWO], b"n" * 16),
+    "caught_up": CaughtUpRecord(4),
+    "abort": AbortRecord(4, "no sign of life"),
+    "removal": RemovalRecord(removed=True, time=TIME),
+    "generation_open": GenerationOpenRecord([SESSION, b"r" * 16], [b"r" * 16], [b"r" * 16], [ONE, TWO], "role=owner"),
+    "generation_closed": GenerationClosedRecord([b"r" * 16], ["data/" + "11" * 32], [b"o" * 16]),
+    "manifest": ManifestRecord(
+        2, ONE, ["index/segment/" + "22" * 32], ["index/delta/" + "33" * 16 + "-00000000"], 4, [b"r" * 16], [TWO]
+    ),
+    "coverage": CoverageRecord(3, [CheckedPacks(TIME, 2, bytes(range(16)))]),
+    "attributes": AttributesRecord("distrusted", None, True, [], 2),  # noqa: FBT003 - as in the record
+}
 
 
 def main(arguments: list[str]) -> int:
@@ -122,7 +151,7 @@ def main(arguments: list[str]) -> int:
         return 2
     file = Path(arguments[0])
     sealed = json.loads(file.read_text())["sealed"] if file.exists() else _sealed()
-    vectors = {**_keys(), **_bytes(), **_nodes(), "sealed": sealed}
+    vectors = {**_keys(), **_bytes(), **_nodes(), **_records(), "sealed": sealed}
     file.write_text(json.dumps(_hex(vectors), indent=1) + "\n")
     return 0
 
@@ -225,6 +254,11 @@ def _tree_nodes(namer: ChunkNamer) -> dict[str, Any]:
             "bytes": encode_record(OWNERS),
         },
     }
+
+
+def _records() -> dict[str, Any]:
+    encoded = {name: encode_record(record) for name, record in RECORDS.items()}
+    return {name: {"values": msgspec.msgpack.decode(data), "bytes": data} for name, data in encoded.items()}
 
 
 def _directory(node: Node, namer: ChunkNamer) -> dict[str, Any]:

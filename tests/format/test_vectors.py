@@ -51,12 +51,19 @@ from lamina.repository.index_records import encode_index
 from lamina.repository.keyring import Keyring
 from lamina.repository.packs import check_pack
 from lamina.repository.records import (
+    AbortRecord,
     AttributesBody,
     AttributesRecord,
+    CaughtUpRecord,
     CoverageRecord,
     FormatRecord,
+    GenerationClosedRecord,
+    GenerationOpenRecord,
+    ManifestRecord,
     PackRow,
+    RemovalRecord,
     SnapshotBody,
+    StartRecord,
 )
 from lamina.repository.session_keys import KeyOpener, Purpose
 from lamina.repository.streams import FixedNode, decode_fixed_node
@@ -404,18 +411,41 @@ def test_the_body_of_a_snapshot_names_owners_and_what_it_is_a_copy_of():
     assert (old.name, old.users, old.groups, old.copied_from) == ("name", [], [], b"")
 
 
-@pytest.mark.parametrize(("name", "kind"), [("coverage", CoverageRecord), ("attributes", AttributesRecord)])
-def test_records_that_came_or_grew_later(name, kind):
+STRUCTURES = {
+    "start": StartRecord,
+    "caught_up": CaughtUpRecord,
+    "abort": AbortRecord,
+    "removal": RemovalRecord,
+    "generation_open": GenerationOpenRecord,
+    "generation_closed": GenerationClosedRecord,
+    "manifest": ManifestRecord,
+    "coverage": CoverageRecord,
+    "attributes": AttributesRecord,
+}
+
+
+@pytest.mark.parametrize(("name", "kind"), STRUCTURES.items())
+def test_the_structure_of_a_record(name, kind):
     vector = VECTORS[name]
     record = decode_record(vector["bytes"], kind, name="vector")
     assert encode_record(record) == vector["bytes"]
     assert _json(READER.unpack(vector["bytes"])) == RAW[name]["values"]
 
 
-def test_attributes_of_before_say_nothing_of_damage():
-    values = READER.unpack(VECTORS["attributes"]["bytes"])
-    old = decode_record(msgspec.msgpack.encode(values[:4]), AttributesRecord, name="old")
-    assert (old.trust, old.protected, old.damaged) == ("distrusted", True, 0)
+@pytest.mark.parametrize(
+    ("name", "fields", "later"),
+    [
+        ("start", 8, {"namespace": b""}),
+        ("generation_closed", 2, {"buried_before": []}),
+        ("manifest", 4, {"generation": 0, "buried": [], "kept": []}),
+        ("attributes", 4, {"damaged": 0}),
+    ],
+)
+def test_a_record_of_before_says_nothing_of_what_came_later(name, fields, later):
+    values = READER.unpack(VECTORS[name]["bytes"])
+    old = decode_record(msgspec.msgpack.encode(values[:fields]), STRUCTURES[name], name="old")
+    assert list(msgspec.structs.astuple(old))[:fields] == values[:fields]
+    assert {field: getattr(old, field) for field in later} == later
 
 
 @pytest.mark.parametrize("name", ["part_raw", "part_zstd"])
