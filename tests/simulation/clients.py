@@ -99,8 +99,10 @@ class Actors:
                 try:
                     with self.opened(client, host.holder, host.cache) as repository:
                         self._back_up(client, repository, host)
-                except (StorageError, SessionAborted, ChunkMissing) as error:
+                except (StorageError, SessionAborted) as error:
                     self.oracle.counts[f"failed: {type(error).__name__}"] += 1
+                except ChunkMissing as error:  # the rules see to it that what a session refers to stays
+                    self.oracle.lose(f"{client.name} cannot end its backup: {error.message}")
 
         return live
 

@@ -47,6 +47,7 @@ def run_seed(seed: int, *, trace: bool = False, only_losses: bool = False) -> Ou
 
     With *only_losses* a client may fail with any error of ours: what counts is what cannot be restored in the end.
     """
+    _template()  # made at the first call, and with chance of its own
     with reproducible(random.Random(seed)), _scratch() as scratch:
         run = _Run(seed, scratch, trace=trace)
         run.world.expects_errors = only_losses
