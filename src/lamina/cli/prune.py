@@ -88,7 +88,7 @@ def _options(call: Call) -> PruneOptions:
 
 def _parse_time(text: str) -> timedelta:
     """A time to wait, or 0."""
-    return timedelta(seconds=0 if text.strip() == "0" else parse_timeout(text))
+    return timedelta(seconds=0 if text.strip() in {"0", "0s", "0m", "0h"} else parse_timeout(text))
 
 
 def _warn(call: Call, problems: Sequence[str]) -> None:
@@ -122,7 +122,7 @@ def _lines(report: PruneReport) -> list[str]:
         f" and copied {format_size(report.copied)} that were needed"
     )
     if report.left:
-        lines.append(f"{_count(report.left, 'pack')} had to wait, for the time was up: prune again")
+        lines.append(f"{_count(report.left, 'pack')} had to wait, for lack of time or room: prune again")
     return lines
 
 

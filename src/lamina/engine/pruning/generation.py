@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, suppress
 from datetime import timedelta
 
 from lamina.engine.pruning.outlook import Outlook, check_committed, evidence, mark_all
-from lamina.engine.pruning.rescue import Rescuer
+from lamina.engine.pruning.rescue import Rescue, Rescuer
 from lamina.engine.pruning.waiting import Patience, Waited, blockers, give_up_dead
-from lamina.errors import ObjectExists, ObjectMissing, PruneRefused, StorageDenied
+from lamina.errors import ObjectExists, ObjectMissing, PruneRefused, StorageDenied, StorageFull
 from lamina.model.ids import PackId, SessionId
 from lamina.model.operation import Operation
 from lamina.repository.access import Access
@@ -33,7 +33,12 @@ from lamina.repository.object_names import DELTAS, SEGMENTS, delta_session, pack
 from lamina.repository.pack_use import StoredPack, list_packs
 from lamina.repository.records import AbortRecord, GenerationClosedRecord, GenerationOpenRecord, ManifestRecord
 from lamina.repository.segments import fold, manifest_hash, manifest_of, publish
+from lamina.repository.tables import Table
 
+_TOO_FULL = (
+    "make room on the disk; or run `lamina prune --max-repack SIZE` with a SIZE below what is free: it copies no more than"
+    " that before it deletes"
+)
 POLL_S = 2.0  # between two looks at the sessions that are waited for
 
 
@@ -51,7 +56,7 @@ class Pruning:
         self.deleted = 0  # packs
         self.freed = 0  # bytes of them
         self.copied = 0  # bytes of blobs
-        self.left = 0  # condemned packs that stay for lack of time
+        self.left = 0  # condemned packs that stay for lack of time or room
 
     def finish_deletions(self) -> None:
         """Delete what the last generation left to be deleted. Raises: StorageError."""
@@ -124,11 +129,11 @@ class Pruning:
         if manifest is None:
             try:
                 manifest = self._make_manifest(generation, seen, max_time)
-            except (PruneRefused, ObjectMissing) as error:
+            except (PruneRefused, ObjectMissing, StorageFull) as error:
                 if self._believe_closed(generation.number):
                     return  # another prune was faster, and deleted what this one looked for
-                if isinstance(error, PruneRefused):
-                    self.call_off(generation)
+                if not isinstance(error, ObjectMissing):
+                    self.call_off(generation)  # on a full disk too: the next prune may choose less to be copied
                 raise
         self._close(generation, manifest)
 
@@ -166,26 +171,51 @@ class Pruning:
         seen.index.load(access.storage, access.control)
         mark_all(seen.live, committed, buried)
         condemned = frozenset(PackId(pack) for pack in opened.condemned)
-        mover = PackMover(access, generation_session(access.structure_key, generation.number), self._stored)
-        try:
-            rescuer = Rescuer(access, seen.index, seen.live, mover, self._operation)
-            rescued = rescuer.empty(condemned, self._packs_there(seen), lambda: self._is_late(max_time))
-            tables = mover.finish()
-            self.problems += rescued.problems
-            self.copied, self.left = mover.moved, rescued.late
+        with ExitStack() as stack:
+            rescued, tables = self._rescue(generation, seen, max_time, stack)
             counted = CountedRecords(access.storage, access.control)
             there = self._packs_there(seen)
             decided = sorted(name for name in counted.deltas if delta_session(name) not in counted.undecided)
             gone = condemned - rescued.kept
             folded = fold(access, counted.manifest, decided, tables, gone, lambda pack: pack in there)
-        finally:
-            mover.close()
         before = set(counted.manifest.folded if counted.manifest else ()) & self._listed(DELTAS)
         record = ManifestRecord(
             0, manifest_hash(access, counted.manifest), folded.segments, sorted({*before, *folded.deltas}),
             generation.number, sorted(buried), sorted(rescued.kept & condemned),
         )  # fmt: skip
         return publish(access, record, counted.manifest)
+
+    def _rescue(
+        self, generation: Generation, seen: Outlook, max_time: timedelta | None, stack: ExitStack
+    ) -> tuple[Rescue, list[Table]]:
+        """Copy what is needed of what is condemned; on a full disk nothing, if what nobody needs makes room without that.
+
+        The tables last as long as *stack*. Raises: StorageError, Stopped.
+        """
+        try:
+            rescued, tables = self._copy(generation, seen, lambda: self._is_late(max_time), stack)
+        except StorageFull as error:
+            rescued, tables = self._copy(generation, seen, lambda: True, stack)
+            if not generation.opened.condemned or rescued.kept >= set(map(PackId, generation.opened.condemned)):
+                raise StorageFull(error.message, hint=_TOO_FULL) from error
+            rescued.problems.append(f"{error.message}; only packs of which nothing is needed are deleted")
+        self.problems += rescued.problems
+        self.left = rescued.late
+        return rescued, tables
+
+    def _copy(
+        self, generation: Generation, seen: Outlook, is_late: Callable[[], bool], stack: ExitStack
+    ) -> tuple[Rescue, list[Table]]:
+        access = self._access
+        mover = PackMover(access, generation_session(access.structure_key, generation.number), self._stored)
+        stack.callback(mover.close)
+        condemned = frozenset(PackId(pack) for pack in generation.opened.condemned)
+        rescued = Rescuer(access, seen.index, seen.live, mover, self._operation).empty(
+            condemned, self._packs_there(seen), is_late
+        )
+        tables = mover.finish()
+        self.copied = mover.moved
+        return rescued, tables
 
     def _close(self, generation: Generation, manifest: ManifestRecord) -> None:
         """Say what is buried and to be deleted, or believe who said it first; only then delete."""
