@@ -61,9 +61,12 @@ def test_text_names_what_was_copied(two: Person):
 def test_the_passphrase_of_the_first_does_not_open_the_second(two: Person):
     del two.variables["LAMINA_TO_PASSPHRASE"]
     two.write("wrong", two.passphrase.encode())
-    assert two.run("copy", "all", "--to", "elsewhere/repository").returncode == 2
+    done = two.run("copy", "all", "--to", "elsewhere/repository")
+    assert done.returncode == 2
+    assert b"--to-passphrase-file" in done.stderr
     done = two.run("copy", "all", "--to", "elsewhere/repository", "--to-passphrase-file", "wrong")
     assert done.returncode == 12
+    assert b"elsewhere/repository" in done.stderr
 
 
 def test_a_place_without_a_repository_is_named(two: Person):

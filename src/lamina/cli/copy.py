@@ -75,6 +75,8 @@ def run_copy(call: Call) -> int:
         report = copy(source, target, plan, options, operation)
     for one in report.failed:
         call.output.warning(f"snapshot {one.source.hex()[:8]} was not copied: {one.reason}")
+    if report.failed:
+        call.output.note("hint: `lamina verify` says what is damaged, `lamina repair --dry-run` what can be mended")
     for copied in report.copied:
         for difference in copied.differences:
             call.output.warning(f"copy {copied.copy.hex()[:8]}: {difference.path}: {difference.reason}")

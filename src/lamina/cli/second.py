@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from lamina import wiring
 from lamina.cli.arguments import option
+from lamina.errors import UsageError, WrongPassphrase
 
 if TYPE_CHECKING:
     import argparse
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from lamina.cli.call import Call
     from lamina.model.operation import Operation
+    from lamina.model.secret import Secret
     from lamina.repository.repository import Repository
 
 
@@ -48,6 +50,19 @@ def opened_second(call: Call, word: str, operation: Operation) -> Iterator[Repos
     settings = load_second(word.upper(), flags, wiring.environment())
     passphrase = read_passphrase(settings.passphrase, call.output.warning)
     if passphrase is None:
-        passphrase = call.ask(f"passphrase of {arguments.second}")
-    with wiring.open_repository(settings, passphrase, operation) as repository:
+        passphrase = _ask(call, word)
+    with ExitStack() as stack:
+        try:
+            repository = stack.enter_context(wiring.open_repository(settings, passphrase, operation))
+        except WrongPassphrase as error:
+            error.say_too(f"it was tried on {arguments.second}")
+            raise
         yield repository
+
+
+def _ask(call: Call, word: str) -> Secret:
+    try:
+        return call.ask(f"passphrase of {call.arguments.second}")
+    except UsageError as error:
+        how = f"give --{word}-passphrase-file FILE, or set LAMINA_{word.upper()}_PASSPHRASE[_FILE|_COMMAND]"
+        raise UsageError(f"{error.message} for that of {call.arguments.second}", hint=how) from error
