@@ -15,7 +15,7 @@ from lamina.model.entries import FixedContent
 from lamina.model.ids import ChunkId
 from lamina.model.process import Process
 from lamina.repository.format import BlobKind
-from lamina.repository.object_names import pack_name, snapshot_name
+from lamina.repository.object_names import snapshot_name
 from lamina.repository.repository import Repository
 from lamina.repository.sessions import SnapshotFacts
 from lamina.repository.streams import FixedNode, decode_fixed_node
@@ -60,7 +60,7 @@ def place_of(small: SmallRepository, chunk: ChunkId) -> tuple[str, int]:
     repository.reader()
     (place,) = repository.index.places(chunk)
     repository.close()
-    return pack_name(place.pack, meta=place.meta), place.offset
+    return place.pack_name, place.offset
 
 
 @pytest.mark.parametrize("holder", HOLDERS)

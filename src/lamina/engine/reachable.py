@@ -12,7 +12,6 @@ from lamina.model.snapshots import Snapshot
 from lamina.repository.cut_streams import Child, read_cut_node
 from lamina.repository.directories import DirectoryNode
 from lamina.repository.format import BlobKind
-from lamina.repository.object_names import pack_name
 from lamina.repository.repository import Repository
 from lamina.repository.streams import FANOUT, decode_fixed_node, tree_depth
 from lamina.repository.tables import ChunkPlace
@@ -247,7 +246,7 @@ class Reachability:
     def _where(self, chunk: ChunkId) -> str:
         """The object that should hold a chunk."""
         place = next(self._index.places(chunk), None)
-        return f"chunk {chunk.hex()}" if place is None else pack_name(place.pack, meta=place.meta)
+        return f"chunk {chunk.hex()}" if place is None else place.pack_name
 
 
 def _text(wrong: _Wrong) -> str:

@@ -69,7 +69,7 @@ class ChunkReader:
         for run in _runs(wanted):
             first = run[0][1]
             end = run[-1][1].offset + run[-1][1].stored_size
-            name = pack_name(first.pack, meta=first.meta)
+            name = first.pack_name
             try:
                 data = memoryview(self._access.storage.get_range(name, first.offset, end - first.offset))
                 for chunk, place in run:
@@ -92,7 +92,7 @@ class ChunkReader:
         """
 
         def unseal(place: ChunkPlace, blob: bytes) -> bytes:
-            header = split_blob(blob, chunk, kind, name=pack_name(place.pack, meta=place.meta))
+            header = split_blob(blob, chunk, kind, name=place.pack_name)
             links = self._access.sealer.unseal_links(header, blob)
             if kind is not BlobKind.DIRECTORY:  # there is no body
                 self._check_node(kind, Node(links, b""), OWNER_SLOT, chunk)
@@ -102,7 +102,7 @@ class ChunkReader:
 
     def get_blob(self, place: ChunkPlace) -> tuple[BlobHeader, bytes, KeyEntry]:
         """One blob as it lies there, with the key entry that goes with it; nothing is opened."""
-        name = pack_name(place.pack, meta=place.meta)
+        name = place.pack_name
         blob = self._access.storage.get_range(name, place.offset, place.stored_size)
         header = decode_blob_header(blob[:BLOB_HEADER_SIZE], name=name)
         return header, blob, self._key_entry(place, header)
@@ -141,7 +141,7 @@ class ChunkReader:
         return key
 
     def _pack_fault(self, place: ChunkPlace) -> Damaged | None:
-        name = pack_name(place.pack, meta=place.meta)
+        name = place.pack_name
         try:
             intact = public_hash([self._access.storage.get(name)]) == place.pack
         except ObjectMissing as error:
@@ -204,7 +204,7 @@ class ChunkReader:
     def _fetch(self, place: ChunkPlace) -> bytes:
         """The bytes of one blob; of a metadata pack, what lies around it is remembered."""
         end = place.offset + place.stored_size
-        name = pack_name(place.pack, meta=place.meta)
+        name = place.pack_name
         if place.meta:
             try:
                 first, last = place.offset // WINDOW, (end - 1) // WINDOW
@@ -230,7 +230,7 @@ class ChunkReader:
         return found
 
     def _open_data(self, chunk: ChunkId, place: ChunkPlace, blob: Buffer) -> bytes:
-        header = split_blob(blob, chunk, BlobKind.DATA, name=pack_name(place.pack, meta=place.meta))
+        header = split_blob(blob, chunk, BlobKind.DATA, name=place.pack_name)
         key = self.session_key(self._key_entry(place, header), Purpose.CONTENT, f"the content of chunk {chunk.hex()}")
         content = self._access.sealer.unseal_body(header, blob, session_key=key)
         if self._namer is not None and self._namer.data_id(content) != chunk:
@@ -238,7 +238,7 @@ class ChunkReader:
         return content
 
     def _open_node(self, kind: BlobKind, chunk: ChunkId, place: ChunkPlace, blob: bytes) -> Node:
-        header = split_blob(blob, chunk, kind, name=pack_name(place.pack, meta=place.meta))
+        header = split_blob(blob, chunk, kind, name=place.pack_name)
         links = self._access.sealer.unseal_links(header, blob)
         body, slot = b"", OWNER_SLOT
         if header.body_size:
@@ -272,7 +272,7 @@ class ChunkReader:
 
 def read_key_table(access: Access, place: ChunkPlace) -> tuple[KeyEntry, ...]:
     """The key table of a pack, from its end. Raises: Damaged, ObjectMissing, StorageError."""
-    name = pack_name(place.pack, meta=place.meta)
+    name = place.pack_name
     length = min(TAIL_SIZE, place.pack_size)
     end = access.storage.get_range(name, place.pack_size - length, length)
     needed = tail_length(end, name=name)

@@ -25,7 +25,6 @@ from lamina.repository.tables import ROW
 from lamina.storage.storage import Storage
 
 SEGMENT_SIGNED_AS = SEGMENTS.rstrip("/")  # a segment's name is its hash, so its signature is for the folder
-_REPAIR = "`lamina repair` makes the index anew from the packs"
 
 
 class CountedRecords:

@@ -34,7 +34,6 @@ from lamina.repository.object_names import (
     SLOTS,
     SNAPSHOTS,
     delta_session,
-    pack_name,
     start_name,
 )
 from lamina.repository.packs import check_pack
@@ -165,7 +164,7 @@ class Inspector:
         """Check one copy of a chunk, in a pack that may be damaged. Raises: Damaged, ObjectMissing, ObjectTruncated."""
         header, blob, entry = self._repository.reader().get_blob(place)
         row = BlobRow(chunk, header.kind, header.key, place.offset, place.stored_size, place.plain_size)
-        self._check_blob(pack_name(place.pack, meta=place.meta), row, memoryview(blob), entry)
+        self._check_blob(place.pack_name, row, memoryview(blob), entry)
 
     def _check_blob(self, name: str, row: BlobRow, blob: memoryview, entry: KeyEntry) -> None:
         header = split_blob(blob, row.id, row.kind, name=name)

@@ -17,7 +17,6 @@ from lamina.repository.access import Access
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.format import BLOB_HEADER_SIZE, BlobKind, decode_blob_header
 from lamina.repository.index import Index
-from lamina.repository.object_names import pack_name
 from lamina.repository.ordinals import Ordinals
 from lamina.repository.tables import ChunkPlace
 from lamina.repository.trees import children
@@ -124,7 +123,7 @@ class Liveness:
         doubts = [(place, error) for place, error in failed if not self._is_lie(place)]
         if doubts or not copies:
             place, error = (doubts or failed)[0]
-            name = pack_name(place.pack, meta=place.meta)
+            name = place.pack_name
             raise PruneRefused(
                 f"metadata chunk {chunk.hex()} in {name} cannot be read, so that nobody knows what it needs",
                 hint="`lamina verify` says what is damaged, `lamina repair` mends what can be mended; and an owner's key"
@@ -133,7 +132,7 @@ class Liveness:
         return [one for _, below in copies for one in below]
 
     def _links(self, place: ChunkPlace, chunk: ChunkId, blob: bytes) -> tuple[BlobKind, list[_Link]]:
-        name = pack_name(place.pack, meta=place.meta)
+        name = place.pack_name
         header = decode_blob_header(blob[:BLOB_HEADER_SIZE], name=name)
         if header.id != chunk or header.stored_size != len(blob):
             raise Damaged(f"{name} holds another blob than {chunk.hex()} where the index says it lies")
@@ -176,7 +175,7 @@ class Liveness:
         """Whether no true copy ever lay there: the pack is as it was written, or gone and only an aborted session's."""
         if place.pack not in self._intact:
             try:
-                data = self._access.storage.get(pack_name(place.pack, meta=place.meta))
+                data = self._access.storage.get(place.pack_name)
                 self._intact[place.pack] = public_hash([data]) == place.pack
             except ObjectMissing:
                 self._intact[place.pack] = self._index.is_doubtful(place.pack)
@@ -194,7 +193,7 @@ def _set(bits: bytearray, number: int) -> None:
 
 
 def _name(one: _Wanted) -> str:
-    return pack_name(one[0].pack, meta=one[0].meta)
+    return one[0].pack_name
 
 
 def _nowhere(chunk: ChunkId) -> PruneRefused:

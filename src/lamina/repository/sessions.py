@@ -277,13 +277,6 @@ class Announced:
     generations: Generations
 
 
-def begin_session(
-    access: Access, index: Index, process: Process, options: EncodingOptions, operation: Operation
-) -> Session:
-    """Announce a session and load the index. Raises: NotPermitted, StorageError, Damaged."""
-    return open_session(access, index, announce(access, process, operation), options, operation)
-
-
 def announce(access: Access, process: Process, operation: Operation) -> Announced:
     """Let prunes know of a session. Raises: NotPermitted, StorageError, Damaged.
 

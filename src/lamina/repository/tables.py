@@ -45,6 +45,11 @@ class ChunkPlace:
     stored_size: int  # bytes of the blob, after the filters
     plain_size: int  # bytes, before the filters
 
+    @property
+    def pack_name(self) -> str:
+        """What the object is called that it lies in."""
+        return pack_name(self.pack, meta=self.meta)
+
 
 @dataclass(frozen=True, slots=True)
 class Pack:

@@ -11,7 +11,6 @@ from lamina.errors import Damaged
 from lamina.model.ids import ChunkId
 from lamina.repository.contents import ContentPart
 from lamina.repository.index import Index
-from lamina.repository.object_names import pack_name
 
 HINT = "`lamina restore --salvage` brings back what is left, and says what is missing; `lamina verify` shows the whole picture"
 
@@ -62,7 +61,7 @@ class Losses:
         if part.chunk is None:
             return Missing(path, part.offset, part.length, "metadata", part.lost)
         place = next(self._index.places(part.chunk), None)
-        holder = f"chunk {part.chunk.hex()}" if place is None else pack_name(place.pack, meta=place.meta)
+        holder = f"chunk {part.chunk.hex()}" if place is None else place.pack_name
         return Missing(path, part.offset, part.length, holder, self._reasons.get(part.chunk, ""))
 
 
