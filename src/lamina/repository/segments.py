@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lamina.crypto.hashing import public_hash
@@ -80,17 +81,16 @@ def publish(access: Access, record: ManifestRecord, base: ManifestRecord | None)
         return base
     number = max(record.generation, base.number + 1 if base is not None else 1)
     while number <= LAST_NUMBER:
-        taken = _manifest_at(access, number)
-        if taken is not None and taken.generation >= record.generation:
-            return taken
-        if taken is None and manifest_name(number) not in manifest_names(access.storage):
-            try:
-                made = _numbered(record, number)
-                access.control.write(Kind.MANIFEST, manifest_name(number), made)
-                return made
-            except ObjectExists:
-                continue  # look at what is there now
-        number += 1
+        if manifest_name(number) in manifest_names(access.storage):
+            taken = _believed(access, number)
+            if taken is not None and taken.generation >= record.generation:
+                return taken
+            number += 1
+            continue
+        with suppress(ObjectExists):  # then look at what came meanwhile: it may be of this generation
+            made = _numbered(record, number)
+            access.control.write(Kind.MANIFEST, manifest_name(number), made)
+            return made
     raise PruneRefused(
         "no number is left for an index manifest", hint="somebody filled index/manifest/: see the threat model"
     )
@@ -114,13 +114,10 @@ def manifest_hash(access: Access, record: ManifestRecord | None) -> bytes:
     return access.control.read(manifest_name(record.number), Kind.MANIFEST, ManifestRecord).hash
 
 
-def _manifest_at(access: Access, number: int) -> ManifestRecord | None:
-    """The believed manifest of a number; None if there is none, or only a forged one."""
-    name = manifest_name(number)
-    if name not in manifest_names(access.storage):
-        return None
+def _believed(access: Access, number: int) -> ManifestRecord | None:
+    """The manifest of a number that is taken; None if it is forged."""
     try:
-        return access.control.read(name, Kind.MANIFEST, ManifestRecord).structure
+        return access.control.read(manifest_name(number), Kind.MANIFEST, ManifestRecord).structure
     except RecordForged:
         return None
 
