@@ -172,3 +172,22 @@ class Nth:
     def __call__(self, call: str, name: str) -> bool:
         self._left -= (call, name) == (self._call, self._name)
         return self._left == 0
+
+
+@pytest.mark.parametrize("folder", ["data", "meta"])
+@pytest.mark.parametrize("is_junk", [True, False])
+@pytest.mark.parametrize("holder", ["owner", "steward"])
+def test_a_pack_that_somebody_put_into_the_other_folder_too_stops_no_prune(
+    small: SmallRepository, folder: str, is_junk: bool, holder: str
+):
+    """Whoever may put packs can do it, with no key at all."""
+    small.back_up(OLD, name="kept")
+    small.back_up(NEW, name="gone")
+    forget(small, "gone@latest")
+    other = {"data": "meta", "meta": "data"}[folder]
+    packs = names(small.storage, f"{folder}/")
+    for name in packs:
+        small.storage.put(f"{other}/{name.partition('/')[2]}", [b"junk" if is_junk else small.storage.get(name)])
+    assert run_prune(small, EAGER, holder=holder).finished
+    assert small.restore("kept@latest") == OLD
+    assert len(set(packs) & set(names(small.storage, f"{folder}/"))) < len(packs)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from lamina.errors import PruneRefused
+from lamina.crypto.hashing import public_hash
+from lamina.errors import Damaged, FormatUnknown, ObjectMissing, ObjectTruncated, PruneRefused
 from lamina.model.ids import PackId
+from lamina.repository.format import BLOB_HEADER_SIZE, PACK_HEADER_SIZE, BlobKind, decode_blob_header
 from lamina.repository.liveness import Liveness
 from lamina.repository.object_names import META, PACKS, find_pack, pack_name
 from lamina.repository.records import to_us
@@ -51,14 +54,36 @@ class PackUse:
 
 
 def list_packs(storage: Storage) -> dict[PackId, StoredPack]:
-    """Every pack that is there. Raises: StorageError."""
+    """Every pack that is there. Raises: StorageError.
+
+    Whoever may put packs can put one, or junk, under its name in the other folder as well: then both are read, and the one
+    counts that is where it belongs.
+    """
     found: dict[PackId, StoredPack] = {}
     for folder in PACKS:
         for item in storage.objects(folder):
             pack = find_pack(item.name)
             if pack is not None:
-                found[pack] = StoredPack(item.size, folder == META, to_us(item.modified))
+                one = StoredPack(item.size, folder == META, to_us(item.modified))
+                found[pack] = one if pack not in found else _true_one(storage, pack, (found[pack], one))
     return found
+
+
+def pack_sizes(storage: Storage) -> dict[str, int]:
+    """Everything that is called like a pack, by name. Raises: StorageError."""
+    listed = (item for folder in PACKS for item in storage.objects(folder))
+    return {item.name: item.size for item in listed if find_pack(item.name) is not None}
+
+
+def _true_one(storage: Storage, pack: PackId, twins: tuple[StoredPack, StoredPack]) -> StoredPack:
+    for one in twins:
+        name = pack_name(pack, meta=one.meta)
+        with suppress(Damaged, FormatUnknown, ObjectMissing, ObjectTruncated):
+            data = storage.get(name)
+            first = decode_blob_header(data[PACK_HEADER_SIZE : PACK_HEADER_SIZE + BLOB_HEADER_SIZE], name=name)
+            if public_hash([data]) == pack and (first.kind is not BlobKind.DATA) == one.meta:
+                return one
+    return twins[0]
 
 
 def survey(

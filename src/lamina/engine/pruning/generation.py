@@ -30,7 +30,7 @@ from lamina.repository.generations import (
 from lamina.repository.index_records import CountedRecords, newest_manifest
 from lamina.repository.moving import PackMover
 from lamina.repository.object_names import DELTAS, SEGMENTS, delta_session, pack_name
-from lamina.repository.pack_use import StoredPack, list_packs
+from lamina.repository.pack_use import StoredPack, list_packs, pack_sizes
 from lamina.repository.records import AbortRecord, GenerationClosedRecord, GenerationOpenRecord, ManifestRecord
 from lamina.repository.segments import fold, manifest_hash, manifest_of, publish
 from lamina.repository.tables import Table
@@ -235,8 +235,9 @@ class Pruning:
     def _due(self, generation: Generation, manifest: ManifestRecord, last: Generation | None) -> list[str]:
         """Everything that is there and nobody needs once the generation is closed."""
         condemned = {PackId(pack) for pack in generation.opened.condemned} - {PackId(pack) for pack in manifest.kept}
-        listed = list_packs(self._access.storage)
-        packs = [pack_name(pack, meta=listed[pack].meta) for pack in sorted(condemned & listed.keys())]
+        sizes = pack_sizes(self._access.storage)
+        called = (pack_name(pack, meta=meta) for pack in sorted(condemned) for meta in (False, True))
+        packs = [name for name in called if name in sizes]  # what somebody put under such a name elsewhere goes as well
         deltas = sorted(set(manifest.folded) & self._listed(DELTAS))
         segments = sorted(self._listed(SEGMENTS) - set(manifest.segments))
         rest = [name for name in (last.closed.due if last is not None and last.closed else ()) if self._is_there(name)]
@@ -244,7 +245,7 @@ class Pruning:
 
     def _delete(self, due: Iterable[str]) -> None:
         """Delete what is due and there; what may not be deleted is left to the next prune. Raises: StorageError."""
-        sizes = {pack_name(pack, meta=one.meta): one.size for pack, one in list_packs(self._access.storage).items()}
+        sizes = pack_sizes(self._access.storage)
         index = self._listed(DELTAS) | self._listed(SEGMENTS)
         for name in due:
             if name not in sizes and name not in index:
