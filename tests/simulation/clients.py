@@ -102,7 +102,7 @@ class Actors:
                 except (StorageError, SessionAborted) as error:
                     self.oracle.counts[f"failed: {type(error).__name__}"] += 1
                 except ChunkMissing as error:  # the rules see to it that what a session refers to stays
-                    self.oracle.lose(f"{client.name} cannot end its backup: {error.message}")
+                    self._lose(client, f"{client.name} cannot end its backup: {error.message}")
 
         return live
 
@@ -189,6 +189,10 @@ class Actors:
 
     # what they do
 
+    def _lose(self, client: Client, what: str) -> None:
+        client.world.note(client, "LOST", "", what)
+        self.oracle.lose(what)
+
     def _back_up(self, client: Client, repository: Repository, host: Host) -> None:
         wanted = {folder: dict(files) for folder, files in host.tree.items()}
         known = self._choose_parent(client, repository)
@@ -205,6 +209,10 @@ class Actors:
                 self.oracle.refuse(session.id)
                 raise
             self.oracle.promise(session.id)
+        except ChunkMissing as error:
+            if client.world.disk.objects(f"snapshots/{session.id.hex()}"):  # it was given up: then anything may be gone
+                raise SessionAborted("given up") from error
+            raise
         except StorageError:
             if client.chance.random() < 0.5:
                 session.give_up()
@@ -309,11 +317,11 @@ class Actors:
             found = read_tree(repository.reader(), snapshot, rest=(lambda: _doze(client)) if is_slow else None)
         except Damaged as error:
             if stayed and self.oracle.saved[snapshot.id].forgets == forgets:
-                self.oracle.lose(f"{client.name} cannot read snapshot {snapshot.short_id}: {error.message}")
+                self._lose(client, f"{client.name} cannot read snapshot {snapshot.short_id}: {error.message}")
             return
         self.oracle.counts["restores"] += 1
         if found != contents(self.oracle.saved[snapshot.id].tree):
-            self.oracle.lose(f"{client.name} reads something else from snapshot {snapshot.short_id}")
+            self._lose(client, f"{client.name} reads something else from snapshot {snapshot.short_id}")
 
 
 def _doze(client: Client) -> None:
