@@ -191,3 +191,22 @@ def test_a_pack_that_somebody_put_into_the_other_folder_too_stops_no_prune(
     assert run_prune(small, EAGER, holder=holder).finished
     assert small.restore("kept@latest") == OLD
     assert len(set(packs) & set(names(small.storage, f"{folder}/"))) < len(packs)
+
+
+@pytest.mark.parametrize("junk", ["", "magic", "version", "blob"])
+@pytest.mark.parametrize("folder", ["data", "meta"])
+def test_junk_among_packs_stops_no_prune(small: SmallRepository, folder: str, junk: str):
+    """Not even if it says that a newer Lamina wrote it: it stays, and is named."""
+    small.back_up(OLD, name="kept")
+    small.back_up(NEW, name="gone")
+    forget(small, "gone@latest")
+    data = bytearray(small.storage.get(names(small.storage, f"{folder}/")[0]))
+    at = {"": len(data) - 1, "magic": 0, "version": 8, "blob": 60}[junk]
+    data[at : at + 2] = b"\xff\xff"
+    name = f"{folder}/{'ab' * 32}"
+    small.storage.put(name, [bytes(data)])
+    report = run_prune(small, EAGER)
+    assert report.finished
+    assert report.buried
+    assert name not in names(small.storage, f"{folder}/") or any(name in problem for problem in report.problems)
+    assert small.restore("kept@latest") == OLD

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from lamina.engine.pruning.choice import Choice, Rules, choose
-from lamina.errors import Damaged, ObjectMissing, PruneRefused
+from lamina.errors import Damaged, FormatUnknown, ObjectMissing, PruneRefused
 from lamina.model.ids import PackId, SessionId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role
@@ -233,7 +233,11 @@ class _Decided:
     def may_go(self, one: PackUse) -> bool:
         try:
             session = read_header(self._access, one.id, meta=one.meta).session
-        except (Damaged, ObjectMissing) as error:
+        except (
+            Damaged,
+            FormatUnknown,
+            ObjectMissing,
+        ) as error:  # anybody can put junk that looks like of a newer Lamina
             self._seen.problems.append(f"{one.name} stays: {error.message}")
             return False
         if session in self._prunes or snapshot_name(session) in self._seen.decided:
