@@ -121,7 +121,12 @@ def test_lamina_json_is_made_again_with_the_recovery_key(scarred: Person, tmp_pa
     whole = root.read_bytes()
     assert scarred.run("repair", "--lamina-json").returncode == 2  # a passphrase is not enough
     root.unlink()
-    assert scarred.run("snapshots").returncode == 10
+    done = scarred.run("snapshots")
+    assert done.returncode == 10
+    assert b"repair --lamina-json" in done.stderr
+    refused = scarred.run("init", "--no-probe")
+    assert refused.returncode == 1
+    assert b"delete nothing" in refused.stderr  # and not that this place may be emptied
     stranger = Person(tmp_path_factory.mktemp("stranger"))
     stranger.do("init", "--no-probe")
     other = stranger.report("key", "export")["recovery_key"]

@@ -17,7 +17,6 @@ from lamina.errors import (
     Damaged,
     NotPermitted,
     ObjectMissing,
-    RepositoryError,
     RepositoryExists,
     RepositoryMissing,
     UsageError,
@@ -34,11 +33,11 @@ from lamina.repository.blobs import BlobSealer
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.control import ControlRecords, Signer
 from lamina.repository.format import Kind
-from lamina.repository.generations import buried_by
+from lamina.repository.generations import await_burial
 from lamina.repository.index import Index
 from lamina.repository.keyring import Keyring, Unlocked
 from lamina.repository.manifests import Manifests, check_not_protected
-from lamina.repository.object_names import EPOCHS, FORMATS, ROOT, numbered
+from lamina.repository.object_names import EPOCHS, FORMATS, PACKS, ROOT, SESSIONS, SNAPSHOTS, numbered
 from lamina.repository.parameters import read_parameters, renew_parameters
 from lamina.repository.records import RemovalRecord, from_us, to_us
 from lamina.repository.session_keys import KeyOpener
@@ -46,8 +45,9 @@ from lamina.repository.sessions import Announced, Parent, Session, announce, ope
 from lamina.repository.writer import EncodingOptions
 from lamina.storage.storage import Storage
 
-BURIAL_WAIT_S = 60.0  # for a prune that is about to end; it may as well wait for somebody else
-BURIAL_POLL_S = 1.0
+_ROOT_LOST = (
+    "delete nothing: put it back from a copy of the storage, or run `lamina repair --lamina-json` with the recovery key"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +123,8 @@ class Repository:
         try:
             birth = decode_birth(storage.get(ROOT))
         except ObjectMissing as error:
+            if _was_used(storage):
+                raise RepositoryMissing(f"{ROOT} is missing at {storage.address}", hint=_ROOT_LOST) from error
             raise RepositoryMissing(
                 f"there is no repository at {storage.address}", hint="`lamina init` makes one; or check the address"
             ) from error
@@ -251,7 +253,7 @@ class Repository:
         """Take a `forget` back. Raises: NotPermitted; RepositoryError if a prune was faster."""
         self.check_keeper("bring snapshots back")
         self._put_removal(snapshot, removed=False)
-        self._await_burial(snapshot)
+        await_burial(self.access.storage, self.access.control, snapshot, self._operation)
         return replace(snapshot, removed=False)
 
     def keys(self) -> list[KeySlot]:
@@ -314,24 +316,6 @@ class Repository:
         record = RemovalRecord(removed, to_us(self._operation.clock.now()))
         write_removal(self.access.storage, self.access.control, snapshot.id, record, self._operation.progress.message)
 
-    def _await_burial(self, snapshot: Snapshot) -> None:
-        """Return if no generation buries *snapshot*; one that is about to is waited for. Raises: RepositoryError."""
-        clock = self._operation.clock
-        until = clock.monotonic() + BURIAL_WAIT_S
-        while (found := buried_by(self.access.storage, self.access.control, snapshot.id)) is not None:
-            if found.closed is not None:
-                raise RepositoryError(
-                    f"prune generation {found.number} has buried snapshot {snapshot.short_id}: a burial is final",
-                    hint="copies of it elsewhere are all that is left",
-                )
-            if clock.monotonic() >= until:
-                raise RepositoryError(
-                    f"prune generation {found.number} is under way and may have buried snapshot {snapshot.short_id}",
-                    hint="run `lamina prune` until it ends, then look at `lamina snapshots`: what it spared is back",
-                )
-            self._operation.check_stop()
-            clock.sleep(BURIAL_POLL_S)
-
     def _check_owner(self, what: str) -> None:
         if self.role is not Role.OWNER:
             raise NotPermitted(f"a {self.role.value} key may not {what}", hint="use an owner's passphrase")
@@ -344,6 +328,11 @@ class Repository:
             )
 
 
+def _was_used(storage: Storage) -> bool:
+    """Whether somebody backed something up there: what an `init` that was interrupted leaves is worth nothing, that is not."""
+    return any(next(iter(storage.objects(folder)), None) is not None for folder in (SESSIONS, SNAPSHOTS, *PACKS))
+
+
 def check_free(storage: Storage) -> None:
     """Refuse a place that holds anything at all. Raises: RepositoryExists."""
     try:
@@ -351,6 +340,10 @@ def check_free(storage: Storage) -> None:
     except ObjectMissing:
         if next(iter(storage.objects()), None) is None:
             return
+        if _was_used(storage):
+            raise RepositoryExists(
+                f"{ROOT} is missing at {storage.address}, but what was backed up there is not", hint=_ROOT_LOST
+            ) from None
         raise RepositoryExists(
             f"{storage.address} is not empty, and what is there is no whole repository",
             hint="choose another place, or empty this one (an `init` that was interrupted leaves nothing of worth)",
