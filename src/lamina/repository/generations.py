@@ -7,14 +7,18 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 from lamina.crypto.hashing import derive
-from lamina.errors import Damaged, ObjectMissing, RecordForged
+from lamina.errors import Damaged, ObjectMissing, RecordForged, RepositoryError
 from lamina.model.ids import PackId, SessionId
+from lamina.model.operation import Operation
+from lamina.model.snapshots import Snapshot
 from lamina.repository.control import LAST_NUMBER, ControlRecords
 from lamina.repository.format import Kind
 from lamina.repository.object_names import GENERATIONS, numbered
 from lamina.repository.records import GenerationClosedRecord, GenerationOpenRecord
 from lamina.storage.storage import Storage
 
+BURIAL_WAIT_S = 60.0  # for a prune that is about to end; it may as well wait for somebody else
+BURIAL_POLL_S = 1.0
 _RECORD = re.compile(f"{GENERATIONS}[0-9]{{8}}/(?:open|closed)")
 _OPEN = re.compile(f"{GENERATIONS}([0-9]{{8}})/open")
 
@@ -84,6 +88,25 @@ def buried_by(storage: Storage, control: ControlRecords, session: SessionId) -> 
         else:
             break
     return found
+
+
+def await_burial(storage: Storage, control: ControlRecords, snapshot: Snapshot, operation: Operation) -> None:
+    """Return if no generation buries *snapshot*; one that is about to is waited for. Raises: RepositoryError, Stopped."""
+    clock = operation.clock
+    until = clock.monotonic() + BURIAL_WAIT_S
+    while (found := buried_by(storage, control, snapshot.id)) is not None:
+        if found.closed is not None:
+            raise RepositoryError(
+                f"prune generation {found.number} has buried snapshot {snapshot.short_id}: a burial is final",
+                hint="copies of it elsewhere are all that is left",
+            )
+        if clock.monotonic() >= until:
+            raise RepositoryError(
+                f"prune generation {found.number} is under way and may have buried snapshot {snapshot.short_id}",
+                hint="run `lamina prune` until it ends, then look at `lamina snapshots`: what it spared is back",
+            )
+        operation.check_stop()
+        clock.sleep(BURIAL_POLL_S)
 
 
 def generation_session(structure_key: bytes, number: int) -> SessionId:

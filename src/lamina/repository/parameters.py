@@ -38,10 +38,13 @@ def read_parameters(storage: Storage, control: ControlRecords) -> Parameters:
 
     Raises: FormatUnknown, StorageError.
     """
-    damaged: list[str] = []
-    formats = _newest(storage, control, FORMATS, Kind.FORMAT, FormatRecord, damaged)
-    epochs = _newest(storage, control, EPOCHS, Kind.EPOCH, EpochRecord, damaged)
-    return Parameters(formats or first_format(0, _CHUNK_SIZE), epochs or EpochRecord(0, ALGORITHM, b""), tuple(damaged))
+    formats, bad_formats = _newest(storage, control, FORMATS, Kind.FORMAT, FormatRecord)
+    epochs, bad_epochs = _newest(storage, control, EPOCHS, Kind.EPOCH, EpochRecord)
+    return Parameters(
+        formats or first_format(0, _CHUNK_SIZE),
+        epochs or EpochRecord(0, ALGORITHM, b""),
+        (*bad_formats, *bad_epochs),
+    )
 
 
 def renew_parameters(storage: Storage, control: ControlRecords, owner: KeyBundle, now: datetime) -> Iterator[str]:
@@ -58,18 +61,18 @@ def renew_parameters(storage: Storage, control: ControlRecords, owner: KeyBundle
 
 
 def _newest(
-    storage: Storage, control: ControlRecords, prefix: str, kind: Kind, record: type[Record], damaged: list[str]
-) -> Record | None:
-    """The owner's newest record of a series that can be read; what is in front of it is added to *damaged*."""
+    storage: Storage, control: ControlRecords, prefix: str, kind: Kind, record: type[Record]
+) -> tuple[Record | None, list[str]]:
+    """The owner's newest record of a series that can be read, and the names of damaged ones in front of it."""
+    damaged: list[str] = []
     for name in sorted(_names(storage, prefix), reverse=True):
         try:
-            return control.read(name, kind, record).structure
+            return control.read(name, kind, record).structure, damaged
         except (RecordForged, ObjectMissing):
             continue
         except Damaged:
             damaged.append(name)
-    damaged.append(f"{prefix}…")
-    return None
+    return None, [*damaged, f"{prefix}…"]
 
 
 def _next(storage: Storage, prefix: str) -> tuple[str, int]:

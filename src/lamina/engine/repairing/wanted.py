@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from lamina.engine.reachable import Reachability
-from lamina.engine.repairing.parts import IsThere, nodes_left, parts_left
+from lamina.engine.repairing.parts import IsThere, Part, nodes_left, parts_left
 from lamina.errors import Damaged, FormatUnknown
+from lamina.model.entries import Content
 from lamina.model.ids import ChunkId
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.directories import DirectoryNode
@@ -43,38 +43,29 @@ def find_wanted(reader: ChunkReader, reachability: Reachability, is_there: IsThe
             if node is None:
                 wanted.directories.append(path)
                 continue
-            pieces = _pieces(reader, reachability, is_there, node, path, wanted)
-            for chunk, found in pieces.items():
-                wanted.chunks.setdefault(chunk, []).extend(found)
+            for file, entry in _hurt_files(reachability, node, path):
+                _want(wanted, file, parts_left(reader, entry, is_there))
             todo += _deeper(reachability, node, path)
     return wanted
 
 
-def _pieces(
-    reader: ChunkReader,
-    reachability: Reachability,
-    is_there: IsThere,
-    node: DirectoryNode,
-    folder: str,
-    wanted: Wanted,
-) -> dict[ChunkId, list[Piece]]:
-    """The lost chunks of the files in one node: who shares a bundle lies in one node mostly."""
-    found: defaultdict[ChunkId, list[Piece]] = defaultdict(list)
+def _hurt_files(reachability: Reachability, node: DirectoryNode, folder: str) -> Iterator[tuple[str, Content]]:
+    """Path and content of each file in one node of which something is lost."""
     for number, record in enumerate(node.records):
-        path = join(folder, record.name)
         try:
             entry = node.entry(number)
         except (Damaged, FormatUnknown):
             continue
-        content = entry.content
-        if content is None or reachability.is_whole_content(entry):
-            continue
-        for part in parts_left(reader, content, is_there):
-            if part.lost and part.chunk is not None:
-                found[part.chunk].append(Piece(path, part.offset, part.start, part.length))
-            elif part.lost and path not in wanted.streams[-1:]:
-                wanted.streams.append(path)
-    return found
+        if entry.content is not None and not reachability.is_whole_content(entry):
+            yield join(folder, record.name), entry.content
+
+
+def _want(wanted: Wanted, path: str, parts: Iterable[Part]) -> None:
+    for part in parts:
+        if part.lost and part.chunk is not None:
+            wanted.chunks.setdefault(part.chunk, []).append(Piece(path, part.offset, part.start, part.length))
+        elif part.lost and path not in wanted.streams[-1:]:
+            wanted.streams.append(path)
 
 
 def _deeper(reachability: Reachability, node: DirectoryNode, path: str) -> Iterator[tuple[str, ChunkId]]:

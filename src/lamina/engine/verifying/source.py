@@ -53,10 +53,8 @@ def verify_source(
     report = SourceReport(snapshot, size=sum(entry.size for entry in entries))
     operation.progress.start("verify", report.size)
     for one, entry in zip(inputs, entries, strict=True):
-        if isinstance(one.source, ImageSource):
-            _compare_image(repository, one.path, one.source, entry, report, operation)
-        elif isinstance(one.source, FileSource):
-            _compare_tree(repository, one.path, one.source, entry, report, operation)
+        compare = _compare_image if isinstance(one.source, ImageSource) else _compare_tree
+        compare(repository, one, entry, report, operation)
     if mark:
         _mark(repository, report, {one.path for one in inputs})
     report.duration = timedelta(seconds=operation.clock.monotonic() - begun)
@@ -77,15 +75,16 @@ def _stored(repository: Repository, snapshot: Snapshot, one: Input) -> Entry:
 
 
 def _compare_image(
-    repository: Repository, path: str, source: ImageSource, entry: Entry, report: SourceReport, operation: Operation
+    repository: Repository, one: Input, entry: Entry, report: SourceReport, operation: Operation
 ) -> None:
-    content = entry.content
+    source, content = one.source, entry.content
+    assert isinstance(source, ImageSource)  # noqa: S101 - who calls made sure
     assert isinstance(content, FixedContent)  # noqa: S101 - _stored made sure
-    coverage = Comparison(repository, operation).compare(path, source, content, VerifyMode.FULL)
+    coverage = Comparison(repository, operation).compare(one.path, source, content, VerifyMode.FULL)
     found = list(coverage.differences)
     if source.size != content.size:
         start, end = sorted((source.size, content.size))
-        found.append(Difference(path, start, end - start, f"the source has {source.size} bytes now"))
+        found.append(Difference(one.path, start, end - start, f"the source has {source.size} bytes now"))
     report.compared += coverage.compared
     if not source.stable:
         report.unclear += found
@@ -97,13 +96,14 @@ def _compare_image(
     (report.changed if was_modified else report.differences).extend(found)
 
 
-def _compare_tree(
-    repository: Repository, path: str, source: FileSource, entry: Entry, report: SourceReport, operation: Operation
-) -> None:
+def _compare_tree(repository: Repository, one: Input, entry: Entry, report: SourceReport, operation: Operation) -> None:
+    source = one.source
+    assert isinstance(source, FileSource)  # noqa: S101 - a stream is refused before
+
     def tell(changed: str, why: str) -> None:
         report.changed.append(Difference(changed, 0, 0, why))
 
-    job = TreeJob(path, source, None, TreeComparison(repository, None, report.notes.append))
+    job = TreeJob(one.path, source, None, TreeComparison(repository, None, report.notes.append))
     coverage = FileComparison(repository, job, FILE_TIMEOUT_S, operation, tell).compare(entry, VerifyMode.FULL)
     report.compared += coverage.compared
     report.differences += coverage.differences
