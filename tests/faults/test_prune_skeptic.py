@@ -11,7 +11,7 @@ import pytest
 
 from lamina.engine.prune import PruneOptions, PruneReport, prune
 from lamina.engine.repair import Helpers, RepairOptions, RepairReport, plan_repair, repair
-from lamina.errors import RepositoryError
+from lamina.errors import RepositoryError, UsageError
 from lamina.model.process import Process
 from lamina.repository.control import LAST_NUMBER
 from lamina.repository.format import Kind
@@ -210,3 +210,29 @@ def test_junk_among_packs_stops_no_prune(small: SmallRepository, folder: str, ju
     assert report.buried
     assert name not in names(small.storage, f"{folder}/") or any(name in problem for problem in report.problems)
     assert small.restore("kept@latest") == OLD
+
+
+def test_a_snapshot_that_somebody_protects_while_it_is_being_forgotten_stays(small: SmallRepository):
+    small.back_up(OLD)
+
+    def protect() -> None:
+        with closing(small.open()) as other:
+            other.protect(other.find_snapshot("latest"))
+
+    between = Between(small.storage, lambda call, name: call == "put" and name.startswith("removed/"), protect)
+    with closing(small.open(storage=between)) as repository, pytest.raises(UsageError, match="protected"):
+        repository.forget(repository.find_snapshot("latest"))
+    assert run_prune(small).buried == ()
+    assert small.restore("latest") == OLD
+
+
+def test_who_protects_a_snapshot_that_is_being_forgotten_is_told(small: SmallRepository):
+    small.back_up(OLD)
+    between = Between(
+        small.storage,
+        lambda call, name: call == "put" and name.startswith("attributes/"),
+        lambda: forget(small, "latest"),
+    )
+    with closing(small.open(storage=between)) as repository, pytest.raises(RepositoryError, match="forgotten") as told:
+        repository.protect(repository.find_snapshot("latest"))
+    assert "unforget" in (told.value.hint or "")

@@ -17,8 +17,10 @@ from lamina.errors import (
     Damaged,
     NotPermitted,
     ObjectMissing,
+    RepositoryError,
     RepositoryExists,
     RepositoryMissing,
+    SnapshotMissing,
     UsageError,
 )
 from lamina.model.ids import RepositoryId, SessionId
@@ -234,9 +236,18 @@ class Repository:
         return self._manifests.edit(snapshot, add_tags=add_tags, remove_tags=remove_tags, **given)
 
     def protect(self, snapshot: Snapshot, *, protected: bool = True) -> Snapshot:
-        """Let a snapshot be one that cannot be forgotten, or not any more. Raises: NotPermitted, ObjectExists."""
+        """Let a snapshot be one that cannot be forgotten, or not any more.
+
+        Raises: NotPermitted, ObjectExists; RepositoryError if it was forgotten meanwhile.
+        """
         self.check_keeper("protect snapshots, or end that")
-        return self._manifests.edit(snapshot, add_tags=(), remove_tags=(), protected=protected)
+        changed = self._manifests.edit(snapshot, add_tags=(), remove_tags=(), protected=protected)
+        if protected and self.get_snapshot(snapshot.id).removed:
+            raise RepositoryError(
+                f"snapshot {snapshot.short_id} is forgotten: that it is protected now does not bring it back",
+                hint="`lamina unforget` does, as long as no prune has buried it",
+            )
+        return changed
 
     def expire(self, snapshot: Snapshot, when: datetime | None) -> Snapshot:
         """Set when a snapshot expires; None: never. Raises: NotPermitted, ObjectExists."""
@@ -248,6 +259,11 @@ class Repository:
         self.check_keeper("forget snapshots")
         check_not_protected(self.get_snapshot(snapshot.id))  # somebody may have protected it since it was listed
         self._put_removal(snapshot, removed=True)
+        with suppress(SnapshotMissing):  # a prune was fast
+            now = self.get_snapshot(snapshot.id)
+            if now.protected:  # since we looked; who does it from now on is told that it is removed
+                self.unforget(snapshot)
+                check_not_protected(now)
 
     def unforget(self, snapshot: Snapshot) -> Snapshot:
         """Take a `forget` back. Raises: NotPermitted; RepositoryError if a prune was faster."""
