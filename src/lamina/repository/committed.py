@@ -81,4 +81,7 @@ def _refuse(message: str) -> NoReturn:
     raise PruneRefused(message, hint=_MEND)
 
 
-_MEND = "put it back from a copy of the storage; `lamina verify` and `lamina repair` say more"
+_MEND = (
+    "put it back from a copy of the storage; `lamina verify` and `lamina repair` say more."
+    " If it never was anything but junk that somebody put there, delete it"
+)
