@@ -5,13 +5,16 @@ from __future__ import annotations
 import stat
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from lamina.cli.text import format_time, table
-from lamina.engine.outcome import Missing
 from lamina.model.entries import Entry, EntryState, EntryType
 from lamina.model.moments import from_ns
 from lamina.model.quantities import format_size
-from lamina.model.snapshots import Snapshot
+
+if TYPE_CHECKING:
+    from lamina.engine.outcome import Missing
+    from lamina.model.snapshots import Snapshot
 
 _MINUTE_NS = 60 * 10**9
 _MODES = {
