@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice, repeat
 
 from lamina.engine.outcome import Flaw
 from lamina.engine.reachable import Reachability
 from lamina.engine.repairing.parts import IsThere, Part, nodes_left, parts_left
+from lamina.engine.repairing.wanted import join
 from lamina.errors import Damaged, FormatUnknown
 from lamina.model.entries import Content, Entry, EntryState, EntryType, FixedContent, Metadata, Position, Totals
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.directories import DirectoryNode
-from lamina.repository.streams import ChunkPutter, FixedMapWriter, Slot
+from lamina.repository.streams import FANOUT, ChunkPutter, FixedMapWriter, Slot
 from lamina.repository.trees import DirectoryWriter
 
 GRAIN = 64 << 10  # bytes: the smallest chunks there are, so that of a long file as little as possible is lost
 FLAWS_KEPT = 1000
-LEAF = 1024  # positions
 
 _UNREAD: Slot = (Position.UNREAD, None)
 _END = object()
@@ -91,7 +92,7 @@ class TreeRewrite:
                     frame.is_lost = True
                     self._say(frame.path, "an entry in it makes no sense", 0)
                     continue
-                path = _join(frame.path, entry.name)
+                path = join(frame.path, entry.name)
                 if entry.child is None:
                     frame.writer.add(self._entry(path, entry))
                 elif self._reachability.is_whole_below(entry.child):
@@ -124,32 +125,20 @@ class TreeRewrite:
 
     def _fixed(self, content: FixedContent) -> Content:
         """The same stream, what is lost unread."""
-        writer = FixedMapWriter(self._putter, content.chunk_size)
-        leaf: list[Slot] = []
-        for part in parts_left(self._reader, content, self._is_there):
-            if not part.lost:
-                leaf.append((part.position, part.chunk))
-            else:
-                leaf += [_UNREAD] * -(-part.length // content.chunk_size)
-            if len(leaf) == LEAF:
-                writer.add_leaf(leaf)
-                leaf = []
-        if leaf:
-            writer.add_leaf(leaf)
-        return writer.finish(content.size)
+        parts = parts_left(self._reader, content, self._is_there)
+        return self._stream(_slots(parts, content.chunk_size), content.chunk_size, content.size)
 
     def _cut_anew(self, content: Content) -> Content:
         """A fixed stream in place of one that its content cut: only such a one can say that a range is unread."""
-        writer = FixedMapWriter(self._putter, GRAIN)
-        leaf: list[Slot] = []
-        for block in self._blocks(parts_left(self._reader, content, self._is_there), content.size):
-            leaf.append(_UNREAD if block is None else (Position.DATA, self._put(block)))
-            if len(leaf) == LEAF:
-                writer.add_leaf(leaf)
-                leaf = []
-        if leaf:
+        blocks = self._blocks(parts_left(self._reader, content, self._is_there), content.size)
+        slots = (_UNREAD if block is None else (Position.DATA, self._put(block)) for block in blocks)
+        return self._stream(slots, GRAIN, content.size)
+
+    def _stream(self, slots: Iterator[Slot], chunk_size: int, size: int) -> Content:
+        writer = FixedMapWriter(self._putter, chunk_size)
+        for leaf in iter(lambda: list(islice(slots, FANOUT)), []):
             writer.add_leaf(leaf)
-        return writer.finish(content.size)
+        return writer.finish(size)
 
     def _blocks(self, parts: Iterator[Part], size: int) -> Iterator[bytes | None]:
         """The content in pieces of `GRAIN` bytes; None for one of which anything is lost."""
@@ -189,6 +178,15 @@ class TreeRewrite:
             self.flaws.append(Flaw(path, EntryState.UNREAD, reason))
 
 
+def _slots(parts: Iterator[Part], chunk_size: int) -> Iterator[Slot]:
+    """What stands at each position of a fixed stream."""
+    for part in parts:
+        if part.lost:
+            yield from repeat(_UNREAD, -(-part.length // chunk_size))
+        else:
+            yield part.position, part.chunk
+
+
 def _entries(node: DirectoryNode) -> Iterator[Entry | None]:
     """The entries of a node; None for one that makes no sense."""
     for number in range(len(node.records)):
@@ -200,8 +198,3 @@ def _entries(node: DirectoryNode) -> Iterator[Entry | None]:
 
 def _unread(entry: Entry, error: str) -> Entry:
     return entry._replace(state=EntryState.UNREAD, error=error)
-
-
-def _join(path: str, name: bytes) -> str:
-    text = name.decode("utf-8", "surrogateescape")
-    return f"{path}/{text}" if path else text
