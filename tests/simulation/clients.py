@@ -277,7 +277,10 @@ class Actors:
         if not snapshots:
             return
         many = len(snapshots) if chance.random() < 0.25 else chance.randint(1, 3)  # now and then nearly all
-        for snapshot in chance.sample(snapshots, min(len(snapshots), many)):
+        chosen = chance.sample(snapshots, min(len(snapshots), many))
+        if chance.random() < 0.5:
+            chosen = [*snapshots[-1:], *chosen[1:]]  # what came last is what was a mistake
+        for snapshot in chosen:
             if chance.random() < 0.3:
                 self._unforget(repository, snapshot)
             else:

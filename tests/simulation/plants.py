@@ -143,8 +143,8 @@ def _parent_not_looked_at_again(stack: ExitStack) -> None:
 
 
 @plant
-def _generation_not_read_again_after_the_start(stack: ExitStack) -> None:
-    """A prune that began while the session announced itself is overlooked."""
+def _generation_read_again_neither_after_the_start_nor_before_the_commit(stack: ExitStack) -> None:
+    """A prune that began while the session announced itself is overlooked. Either look alone finds it."""
     kept: dict[int, Generations] = {}  # by who asks
 
     def read(storage: Any, records: control.ControlRecords) -> Generations:
@@ -155,7 +155,14 @@ def _generation_not_read_again_after_the_start(stack: ExitStack) -> None:
         kept[id(records)] = read_generations(storage, records)
         return kept[id(records)]
 
+    def commit(session: Session, facts: SnapshotFacts) -> None:
+        session.writer.flush()
+        session._publish()
+        name = snapshot_name(session.id)
+        session._access.control.write(Kind.SNAPSHOT, name, session._record(facts), session._body(facts))
+
     stack.enter_context(patch.object(sessions, "read_generations", read))
+    stack.enter_context(patch.object(Session, "commit", commit))
 
 
 @plant
