@@ -21,6 +21,7 @@ TESTS = (
     "tests/fuzz",
     "tests/faults/test_bit_flips.py",
     "tests/faults/test_zoo.py",
+    "tests/faults/test_zoo_repair.py",
     "tests/faults/test_power_cuts.py",
     "tests/faults/test_full_disk.py",
     "tests/end_to_end/test_kill.py",

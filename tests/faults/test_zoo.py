@@ -14,10 +14,9 @@ from functools import partial
 import pytest
 
 from lamina.engine.prune import PruneOptions, prune
-from lamina.engine.repair import Helpers, RepairOptions, plan_repair, repair
 from lamina.engine.verify import VerifyReport
 from lamina.engine.verify import verify as run_verify
-from lamina.errors import LaminaError, RepositoryError, RepositoryMissing, UsageError
+from lamina.errors import LaminaError, RepositoryMissing, UsageError
 from lamina.model.entries import FixedContent
 from lamina.model.process import Process
 from lamina.model.secret import Secret
@@ -32,7 +31,6 @@ from lamina.testing.damaged import (
     damage_kinds,
     damaged_repository,
     instances,
-    whole_repository,
 )
 from lamina.testing.repositories import CHUNK, SmallRepository
 
@@ -181,51 +179,6 @@ def test_a_prune_is_refused_or_costs_nothing_that_could_be_read(kind: str):
         pruned.heal()
         lost = set(others) - {snapshot for snapshot, _ in readable(pruned)}
         assert not lost or kind in NOT_HEALED, "what a copy of the storage could have healed is gone"
-
-
-def run_repair(repository: SmallRepository, mirror: SmallRepository | None) -> None:
-    opened, second = repository.open(), mirror.open() if mirror else None
-    try:
-        before = objects(repository)
-        plan = plan_repair(opened, Helpers(second), RepairOptions(), repository.operation())
-        assert objects(repository) == before, "a plan wrote something"
-        try:
-            repair(opened, plan, RepairOptions(), repository.operation())
-        finally:
-            plan.survey.close()
-    finally:
-        opened.close()
-        if second:
-            second.close()
-
-
-def objects(repository: SmallRepository) -> dict[str, bytes]:
-    return {item.name: repository.storage.get(item.name) for item in repository.storage.objects()}
-
-
-@other_damages
-def test_a_repair_brings_back_what_the_manual_says_and_takes_nothing_away(kind: str):
-    for animal in animals(kind):
-        small = animal.repository
-        before, stored = readable(animal), objects(small)
-        refused = explained(partial(run_repair, small, None))
-        assert refused is None or isinstance(refused, RepositoryError)
-        kept = objects(small)
-        assert all(kept.get(name) == data for name, data in stored.items()), "a repair changed or deleted something"
-        assert before <= readable(animal)
-        if kind.endswith(("-delta", "-segment", "-manifest", "-format", "-epoch")):
-            assert restorable(animal) == set(animal.contents), "the packs say all that these said"
-            small.back_up(NEWS, name="shared")
-
-
-@other_damages
-def test_with_a_copy_of_the_storage_a_repair_brings_back_everything(kind: str):
-    for animal in animals(kind):
-        explained(partial(run_repair, animal.repository, whole_repository()))
-        lost = set(animal.contents) - restorable(animal)
-        if kind.endswith("-snapshot") and not kind.startswith(("missing", "duplicated")):
-            continue  # its name is taken by what is damaged: the manual says to delete that first
-        assert not lost
 
 
 def test_what_is_no_damage_is_refused():
