@@ -7,7 +7,13 @@ import pytest
 from lamina import errors
 from lamina.cli.exit_codes import EXIT_CODES, MEANINGS, exit_code
 
-EXPECTED = {errors.UsageError: 2, errors.RepositoryMissing: 10, errors.WrongPassphrase: 12, errors.Stopped: 130}
+EXPECTED = {
+    errors.UsageError: 2,
+    errors.PruneRefused: 6,
+    errors.RepositoryMissing: 10,
+    errors.WrongPassphrase: 12,
+    errors.Stopped: 130,
+}
 
 
 def _tree(top: type[errors.LaminaError]) -> Iterator[type[errors.LaminaError]]:
