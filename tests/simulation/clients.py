@@ -94,7 +94,7 @@ class Actors:
 
         def live(client: Client) -> None:
             for _ in range(runs):
-                client.rest(0, MINUTE, HOUR, DAY)
+                client.rest(0, MINUTE, HOUR)
                 change_tree(client, host.tree)
                 try:
                     with self.opened(client, host.holder, host.cache) as repository:
@@ -126,17 +126,17 @@ class Actors:
         def live(client: Client) -> None:
             chance = client.chance
             for _ in range(runs):
-                client.rest(MINUTE, HOUR, DAY)
+                client.rest(HOUR, HOUR, DAY)
                 options = PruneOptions(
-                    undo_window=timedelta(seconds=chance.choice((0, 0, HOUR, 7 * DAY))),
-                    wait=timedelta(seconds=chance.choice((0, MINUTE / 6, MINUTE))),
+                    undo_window=timedelta(seconds=chance.choice((0, 0, 0, HOUR, 7 * DAY))),
+                    wait=timedelta(seconds=chance.choice((0, 0, MINUTE / 6))),
                     abort_after=timedelta(seconds=chance.choice((HOUR, DAY, 5 * DAY, 5 * DAY))),
                     threshold=chance.choice((0.3, 0.7, 0.95)),
                     is_running=host.is_running,
                 )
                 try:
                     with self.opened(client, holder, host.cache) as repository:
-                        if chance.random() < 0.4:
+                        if chance.random() < 0.6:
                             self._keep(client, repository)  # as `forget --prune` does
                         self.count_prune(prune(repository, host.process(client), options, client.operation()))
                 except (StorageError, SnapshotMissing):
@@ -221,7 +221,7 @@ class Actors:
             session.close()
 
     def _choose_parent(self, client: Client, repository: Repository) -> Snapshot | None:
-        if client.chance.random() < 0.2:
+        if client.chance.random() < 0.4:
             return None
         known = [one for one in repository.snapshots() if one.readable and one.id in self.oracle.saved]
         return client.chance.choice(known[-3:]) if known else None
@@ -265,8 +265,8 @@ class Actors:
 
     def _rest(self, client: Client, session: Session) -> None:
         """Between two files: a checkpoint, or a long time with a slow source."""
-        if client.chance.random() < 0.35:
-            client.rest(MINUTE, HOUR, HOUR, DAY)
+        if client.chance.random() < 0.5:
+            client.rest(HOUR, HOUR, DAY)
         session.checkpoint()
         if session.is_behind:
             session.catch_up()
@@ -276,12 +276,12 @@ class Actors:
         snapshots = [one for one in repository.snapshots(removed=True) if one.id in self.oracle.saved]
         if not snapshots:
             return
-        many = len(snapshots) if chance.random() < 0.25 else chance.randint(1, 3)  # now and then nearly all
+        many = len(snapshots) if chance.random() < 0.5 else chance.randint(1, 3)  # now and then nearly all
         chosen = chance.sample(snapshots, min(len(snapshots), many))
         if chance.random() < 0.5:
             chosen = [*snapshots[-1:], *chosen[1:]]  # what came last is what was a mistake
         for snapshot in chosen:
-            if chance.random() < 0.3:
+            if chance.random() < 0.2:
                 self._unforget(repository, snapshot)
             else:
                 self._forget(repository, snapshot)
