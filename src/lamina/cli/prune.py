@@ -98,6 +98,7 @@ def _warn(call: Call, problems: Sequence[str]) -> None:
 
 def _plan_lines(plan: PrunePlan) -> list[str]:
     lines = [f"would go on with generation {plan.generation}, which another prune began"] if plan.takes_over else []
+    lines += [f"would give up session {session.hex()[:8]}, which will not go on" for session in plan.aborted]
     lines.append(f"would bury {_count(len(plan.buried), 'snapshot')} for good")
     lines.append(
         f"would delete {_count(plan.condemned, 'pack')}: {format_size(plan.freed)} would come back,"
@@ -143,6 +144,7 @@ def _plan_document(plan: PrunePlan) -> Document:
         "packs": plan.condemned,
         "freed_bytes": plan.freed,
         "copied_bytes": plan.copied,
+        "aborted": [session.hex() for session in plan.aborted],
         "waits_for": _waited_documents(plan.waits_for),
         "problems": list(plan.problems),
     }

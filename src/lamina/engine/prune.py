@@ -19,6 +19,7 @@ from lamina.errors import ObjectMissing, PruneRefused, UsageError
 from lamina.model.ids import SessionId
 from lamina.model.operation import Operation
 from lamina.model.process import Process
+from lamina.repository.announcements import undecided
 from lamina.repository.generations import newest_generation
 from lamina.repository.repository import Repository
 
@@ -48,6 +49,7 @@ class PrunePlan:
     condemned: int  # packs
     freed: int  # bytes of packs, less what is copied
     copied: int  # bytes that are read and written again, at most
+    aborted: tuple[SessionId, ...]  # sessions that would be given up
     waits_for: tuple[Waited, ...]  # sessions that have to end or to catch up first
     problems: tuple[str, ...] = ()
 
@@ -73,10 +75,10 @@ def plan_prune(repository: Repository, process: Process, options: PruneOptions, 
     repository.check_keeper("prune")
     _check(options)
     access = repository.access
-    seen = look(access, _rules(repository, options), options.undo_window, operation)
+    found = undecided(access.storage, access.control)
+    dead = find_dead(access, found, _patience(process, options), operation.clock.now()).keys()
+    seen = look(access, _rules(repository, options), options.undo_window, operation, dead)
     try:
-        found = blockers(access, seen.number)
-        dead = find_dead(access, found, _patience(process, options), operation.clock.now())
         return PrunePlan(
             seen.number,
             seen.under_way is not None,
@@ -84,7 +86,8 @@ def plan_prune(repository: Repository, process: Process, options: PruneOptions, 
             len(seen.condemned),
             seen.choice.freed,
             seen.choice.copied,
-            tuple(Waited(one.session, one.started) for one in found if one.session not in dead),
+            tuple(sorted(dead)),
+            tuple(Waited(one.session, one.started) for one in blockers(access, seen.number) if one.session not in dead),
             tuple(seen.problems),
         )
     finally:

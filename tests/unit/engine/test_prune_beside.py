@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 
-from lamina.engine.prune import PruneReport, prune
+from lamina.engine.prune import PruneReport, plan_prune, prune
 from lamina.errors import RepositoryError, SessionAborted, SnapshotMissing
 from lamina.model.entries import Entry, EntryType, FixedContent, Position
 from lamina.model.ids import ChunkId
@@ -136,9 +136,13 @@ def test_a_session_that_shows_no_life_is_given_up_and_cannot_commit(small: Small
         chunk = put(session, NEW)
         forget(small, "latest")
         small.clock.advance(timedelta(hours=25))
+        repository = small.open()
+        plan = plan_prune(repository, Process(), NOW, small.operation())
+        repository.close()
         report = run_prune(small)
         assert report.finished
-        assert report.aborted == (session.id,)
+        assert report.aborted == plan.aborted == (session.id,)
+        assert report.freed == plan.freed
         with pytest.raises(SessionAborted):
             commit(session, chunk)
     run_prune(small)

@@ -58,8 +58,17 @@ class Outlook:
         return frozenset(one.id for one in self.choice.packs)
 
 
-def look(access: Access, rules: Rules, undo_window: timedelta, operation: Operation) -> Outlook:
-    """Read what a prune has to know, and choose what it condemns. Raises: PruneRefused, Damaged, StorageError, Stopped."""
+def look(
+    access: Access,
+    rules: Rules,
+    undo_window: timedelta,
+    operation: Operation,
+    given_up: AbstractSet[SessionId] = frozenset(),
+) -> Outlook:
+    """Read what a prune has to know, and choose what it condemns; sessions that are *given_up* count as decided.
+
+    Raises: PruneRefused, Damaged, StorageError, Stopped.
+    """
     operation.progress.start("look", None)
     seen = _look_at_snapshots(access, undo_window, operation)
     try:
@@ -73,7 +82,7 @@ def look(access: Access, rules: Rules, undo_window: timedelta, operation: Operat
         _check_packs(table, seen.listed, named)
         uses = survey(table, seen.live, seen.listed, trust_copies=access.role is Role.OWNER)
         if seen.under_way is None:
-            seen.choice = choose(uses, _Decided(access, seen).may_go, rules)
+            seen.choice = choose(uses, _Decided(access, seen, given_up).may_go, rules)
         else:
             seen.choice = _condemned_before(uses, seen.condemned)
     except BaseException:
@@ -224,9 +233,10 @@ def _condemned_before(uses: Iterable[PackUse], condemned: AbstractSet[PackId]) -
 class _Decided:
     """Whether the session that wrote a pack is decided: only then all of its chunks are known."""
 
-    def __init__(self, access: Access, seen: Outlook) -> None:
+    def __init__(self, access: Access, seen: Outlook, given_up: AbstractSet[SessionId]) -> None:
         self._access = access
         self._seen = seen
+        self._given_up = given_up
         self._announced = {found.name for found in access.storage.objects(SESSIONS)}
         self._prunes = {generation_session(access.structure_key, number) for number in range(1, seen.number)}
 
@@ -240,7 +250,7 @@ class _Decided:
         ) as error:  # anybody can put junk that looks like of a newer Lamina
             self._seen.problems.append(f"{one.name} stays: {error.message}")
             return False
-        if session in self._prunes or snapshot_name(session) in self._seen.decided:
+        if session in self._prunes or session in self._given_up or snapshot_name(session) in self._seen.decided:
             return True
         if start_name(session) not in self._announced:
             self._seen.orphans[session] = one.name
