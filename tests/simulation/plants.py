@@ -62,18 +62,18 @@ def _error_read_as_absence(stack: ExitStack) -> None:
     """A storage that does not answer counts as one that has nothing (restic 4612, kopia 5217)."""
     persist = Retrying._persist
 
-    def believe(storage: Retrying, what: str, call: Callable[[], Any]) -> Any:
+    def believe(storage: Retrying, verb: str, name: str, call: Callable[[], Any]) -> Any:
         def quietly() -> Any:
             try:
                 return call()
             except StorageUnavailable as error:
-                if what.startswith("list "):
+                if verb == "list":
                     return []
-                if what.startswith("put "):
+                if verb == "put":
                     raise
-                raise ObjectMissing(what) from error
+                raise ObjectMissing(name) from error
 
-        return persist(storage, what, quietly)
+        return persist(storage, verb, name, quietly)
 
     stack.enter_context(patch.object(Retrying, "_persist", believe))
 
