@@ -25,6 +25,7 @@ TESTS = (
     "tests/faults/test_power_cuts.py",
     "tests/faults/test_full_disk.py",
     "tests/end_to_end/test_kill.py",
+    "tests/simulation/test_plants.py",
 )
 TIMEOUT_S = 6 * 3600  # of one test
 
