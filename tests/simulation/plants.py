@@ -28,6 +28,7 @@ from lamina.repository.object_names import snapshot_name
 from lamina.repository.repository import Repository
 from lamina.repository.sessions import Parent, Session, SnapshotFacts, say_caught_up
 from lamina.storage.retrying import Retrying
+from lamina.storage.storage import StoredObject
 from lamina.testing.simulated_storage import Disk
 
 Plant = Callable[[ExitStack], None]
@@ -60,22 +61,27 @@ def _no_fsync(stack: ExitStack) -> None:
 @plant
 def _error_read_as_absence(stack: ExitStack) -> None:
     """A storage that does not answer counts as one that has nothing (restic 4612, kopia 5217)."""
-    persist = Retrying._persist
 
-    def believe(storage: Retrying, verb: str, name: str, call: Callable[[], Any]) -> Any:
-        def quietly() -> Any:
-            try:
-                return call()
-            except StorageUnavailable as error:
-                if verb == "list":
-                    return []
-                if verb == "put":
-                    raise
-                raise ObjectMissing(name) from error
+    def get(storage: Retrying, *where: Any) -> bytes:
+        try:
+            return storage._storage.get_range(*where) if len(where) > 1 else storage._storage.get(*where)
+        except StorageUnavailable as error:
+            raise ObjectMissing(where[0]) from error
 
-        return persist(storage, verb, name, quietly)
+    def stat(storage: Retrying, name: str) -> StoredObject:
+        try:
+            return storage._storage.stat(name)
+        except StorageUnavailable as error:
+            raise ObjectMissing(name) from error
 
-    stack.enter_context(patch.object(Retrying, "_persist", believe))
+    def objects(storage: Retrying, prefix: str = "") -> Iterator[StoredObject]:
+        try:
+            return storage._storage.objects(prefix)
+        except StorageUnavailable:
+            return iter([])
+
+    for name, method in (("get", get), ("get_range", get), ("stat", stat), ("objects", objects)):
+        stack.enter_context(patch.object(Retrying, name, method))
 
 
 @plant
