@@ -45,4 +45,4 @@ def test_a_name_that_a_key_cannot_read_is_not_called_missing(person: Person):
     person.do("key", "add", "--role", "steward", "--new-passphrase-file", "steward")
     done = person.run("ls", "t@latest", "--passphrase-file", "steward")
     assert done.returncode == 1
-    assert b"1 have names it cannot read" in done.stderr
+    assert b"cannot be told with this key" in done.stderr
