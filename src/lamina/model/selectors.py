@@ -267,7 +267,7 @@ class _Edge:
     def is_behind(self, other: _Edge) -> bool:
         if self.place is not None and other.place is not None:
             return self.place > other.place
-        return self.begin > other.begin
+        return (self.begin, self.over) > (other.begin, other.over)  # the same answer from both ends
 
     def is_reached(self, place: int, snapshot: Snapshot) -> bool:
         return place >= self.place if self.place is not None else snapshot.started >= self.begin
