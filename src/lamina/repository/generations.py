@@ -57,6 +57,11 @@ def newest_generation(storage: Storage, control: ControlRecords) -> Generation |
     return next(_newest_first(storage, control), None)
 
 
+def due_of(generation: Generation | None) -> tuple[str, ...]:
+    """What a closed generation had to delete; nothing of any other."""
+    return () if generation is None or generation.closed is None else tuple(generation.closed.due)
+
+
 def last_closed(storage: Storage, control: ControlRecords) -> Generation | None:
     """The newest generation that was closed. Raises: Damaged, StorageError."""
     return next((one for one in _newest_first(storage, control) if one.closed is not None), None)

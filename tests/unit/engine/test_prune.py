@@ -97,6 +97,22 @@ def test_a_plan_changes_nothing_and_says_what_would_come(small: SmallRepository)
     assert run_prune(small).freed == plan.freed
 
 
+def test_a_folded_delta_that_a_power_cut_brings_back_names_nothing(small: SmallRepository):
+    """Deletes are not flushed. The packs that it names are gone: whoever believed it would store nothing."""
+    small.back_up(FIRST)
+    deltas = {name: small.storage.get(name) for name in names(small.storage, "index/delta/")}
+    for content in (SECOND, FIRST[::-1]):
+        forget(small, "latest")
+        assert run_prune(small).buried
+        small.back_up(content)
+    for name, data in deltas.items():
+        assert name not in names(small.storage, "index/delta/")
+        small.storage.put(name, [data])
+    small.back_up(FIRST)
+    assert small.restore("latest") == FIRST
+    assert not small.verify().problems
+
+
 def test_what_may_not_be_deleted_yet_is_left_to_later_prunes(small: SmallRepository):
     """An object lock, say. Meanwhile nobody refers to it, and other prunes go on."""
     small.back_up(FIRST)

@@ -20,6 +20,7 @@ from lamina.repository.format import Kind
 from lamina.repository.generations import (
     Generation,
     all_buried,
+    due_of,
     generation_name,
     generation_session,
     last_closed,
@@ -60,9 +61,7 @@ class Pruning:
 
     def finish_deletions(self) -> None:
         """Delete what the last generation left to be deleted. Raises: StorageError."""
-        last = last_closed(self._access.storage, self._access.control)
-        if last is not None and last.closed is not None:
-            self._delete(last.closed.due)
+        self._delete(due_of(last_closed(self._access.storage, self._access.control)))
 
     def give_up_the_dead(self) -> None:
         """Abort every session that shows no life: nothing waits for it any more. Raises: StorageError."""
@@ -178,7 +177,9 @@ class Pruning:
             decided = sorted(name for name in counted.deltas if delta_session(name) not in counted.undecided)
             gone = condemned - rescued.kept
             folded = fold(access, counted.manifest, decided, tables, gone, lambda pack: pack in there)
-        before = set(counted.manifest.folded if counted.manifest else ()) & self._listed(DELTAS)
+        # What was deleted a moment ago is not listed, and a power cut may bring it back: it must still count as folded.
+        deltas = self._listed(DELTAS).union(due_of(seen.last))
+        before = deltas.intersection(counted.manifest.folded if counted.manifest else ())
         record = ManifestRecord(
             0, manifest_hash(access, counted.manifest), folded.segments, sorted({*before, *folded.deltas}),
             generation.number, sorted(buried), sorted(rescued.kept & condemned),
@@ -240,7 +241,7 @@ class Pruning:
         packs = [name for name in called if name in sizes]  # what somebody put under such a name elsewhere goes as well
         deltas = sorted(set(manifest.folded) & self._listed(DELTAS))
         segments = sorted(self._listed(SEGMENTS) - set(manifest.segments))
-        rest = [name for name in (last.closed.due if last is not None and last.closed else ()) if self._is_there(name)]
+        rest = [name for name in due_of(last) if self._is_there(name)]
         return list(dict.fromkeys([*packs, *deltas, *segments, *rest]))
 
     def _delete(self, due: Iterable[str]) -> None:
@@ -260,7 +261,7 @@ class Pruning:
 
     def _packs_there(self, seen: Outlook) -> dict[PackId, StoredPack]:
         """Packs that are there, without those that were due before: what a delta says of others is not true any more."""
-        due = set(seen.last.closed.due if seen.last is not None and seen.last.closed is not None else ())
+        due = set(due_of(seen.last))
         listed = list_packs(self._access.storage)
         return {pack: one for pack, one in listed.items() if pack_name(pack, meta=one.meta) not in due}
 

@@ -17,6 +17,7 @@ from lamina.repository.committed import Committed, read_committed
 from lamina.repository.generations import (
     Generation,
     all_buried,
+    due_of,
     generation_session,
     last_closed,
     lost_records,
@@ -125,7 +126,7 @@ def _look_at_snapshots(access: Access, undo_window: timedelta, operation: Operat
     except BaseException:
         index.close()
         raise
-    for name in last.closed.due if last is not None and last.closed is not None else ():
+    for name in due_of(last):
         if (pack := find_pack(name)) is not None:
             listed.pop(pack, None)
     number = (
