@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.end_to_end.lamina_cli import Person, events
 
 MIB = 1 << 20
-PRUNE = ("prune", "--undo-window", "0h")
+PRUNE = ("prune", "--undo-window", "0")
 
 
 def content(seed: int) -> bytes:

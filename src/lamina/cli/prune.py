@@ -40,7 +40,7 @@ def add_to(verbs: Verbs) -> None:
     add = parser.add_argument
     add("-n", "--dry-run", action="store_true", help="say what would be deleted, copied and waited for; change nothing")
     add(
-        "--undo-window", metavar="TIME", type=typed(parse_duration),
+        "--undo-window", metavar="TIME", type=typed(_parse_window),
         help="bury only snapshots that were forgotten TIME ago (default: 7d); until then `unforget` brings them back",
     )  # fmt: skip
     add(
@@ -48,7 +48,7 @@ def add_to(verbs: Verbs) -> None:
         help="wait TIME at most for sessions that began before, like 10m (default: 60s)",
     )  # fmt: skip
     add(
-        "--abort-after", metavar="TIME", type=typed(parse_duration),
+        "--abort-after", metavar="TIME", type=typed(_parse_window),
         help="give up sessions of other hosts that show no sign of life for TIME (default: 24h)",
     )  # fmt: skip
     add(
@@ -84,6 +84,11 @@ def _options(call: Call) -> PruneOptions:
     return PruneOptions(
         is_running=wiring.is_running, **{name: value for name, value in given.items() if value is not None}
     )
+
+
+def _parse_window(text: str) -> timedelta:
+    """Hours or more, or 0."""
+    return timedelta() if text.strip() == "0" else parse_duration(text)
 
 
 def _parse_time(text: str) -> timedelta:
