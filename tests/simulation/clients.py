@@ -24,6 +24,7 @@ from lamina.model.snapshots import Snapshot
 from lamina.repository.attributes import names_of, next_name
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.format import Kind
+from lamina.repository.object_names import REMOVALS
 from lamina.repository.records import RemovalRecord
 from lamina.repository.repository import Repository
 from lamina.repository.sessions import Session, SnapshotFacts
@@ -308,7 +309,7 @@ class Actors:
 
     def _forge_removal(self, repository: Repository, snapshot: Snapshot) -> None:
         """Put a tombstone that is signed by a writer's key."""
-        name = next_name("removed", snapshot.id, names_of(repository.storage, "removed", snapshot.id), after=0)
+        name = next_name(REMOVALS, snapshot.id, names_of(repository.storage, REMOVALS, snapshot.id), after=0)
         self.oracle.forged.add(name)
         repository.access.control.write(Kind.REMOVAL, name, RemovalRecord(removed=True, time=0))
 
