@@ -11,17 +11,18 @@ import pytest
 
 from lamina.engine.prune import PruneOptions, PruneReport, prune
 from lamina.engine.repair import Helpers, RepairOptions, RepairReport, plan_repair, repair
-from lamina.errors import RepositoryError, UsageError
+from lamina.engine.verify import verify
+from lamina.errors import RepositoryError, StorageUnavailable, UsageError
 from lamina.model.process import Process
 from lamina.repository.control import LAST_NUMBER
 from lamina.repository.format import Kind
-from lamina.repository.index_records import DELTAS, MANIFESTS
+from lamina.repository.object_names import DELTAS, MANIFESTS, SNAPSHOTS
 from lamina.repository.records import ManifestRecord
 from lamina.repository.writer import EncodingOptions
 from lamina.storage.storage import Storage
 from lamina.testing.damage import flip_bit
 from lamina.testing.repositories import SmallRepository
-from lamina.testing.storages import FaultyStorage
+from lamina.testing.storages import Fault, FaultyStorage
 from tests.faults.test_attacks import poison
 from tests.unit.engine.test_prune import NOW, forget, names, run_prune
 from tests.unit.engine.test_prune_beside import IMPATIENT, NEW, OLD, SHARED, commit, is_open, put, running
@@ -210,6 +211,48 @@ def test_junk_among_packs_stops_no_prune(small: SmallRepository, folder: str, ju
     assert report.buried
     assert name not in names(small.storage, f"{folder}/") or any(name in problem for problem in report.problems)
     assert small.restore("kept@latest") == OLD
+
+
+def decide_and_die(small: SmallRepository) -> None:
+    """A prune that publishes its manifest and does not close; then somebody wants back what it buries, too late."""
+    dying = FaultyStorage(small.storage, [Fault("put", prefix="generations/00000001/closed", lasting=True)])
+    with closing(small.open()) as repository:
+        gone = repository.find_snapshot("gone@latest", removed=True)
+        with pytest.raises(StorageUnavailable):
+            prune_here(small, dying)
+        with pytest.raises(RepositoryError, match="may have buried"):
+            repository.unforget(gone)
+
+
+@pytest.fixture
+def forgotten(small: SmallRepository) -> SmallRepository:
+    small.back_up(OLD, name="gone")
+    small.back_up(NEW, name="kept")
+    forget(small, "gone@latest")
+    return small
+
+
+def test_what_a_prune_has_decided_to_bury_is_listed_no_more_and_is_no_damage(forgotten: SmallRepository):
+    """It was brought back too late, the prune is not closed, and the index names its chunks no more."""
+    decide_and_die(forgotten)
+    assert [one.name for one in forgotten.snapshots(removed=True)] == ["kept"]
+    with closing(forgotten.open()) as repository:
+        assert verify(repository, forgotten.operation()).problems == ()
+
+
+def test_who_looks_while_another_prune_decides_goes_on_with_what_that_decided(forgotten: SmallRepository):
+    small = forgotten
+
+    def is_second_look(call: str, name: str) -> bool:
+        """No manifest was there a moment ago; now the snapshots are read again."""
+        return [*storage.calls[-1:], (call, name)] == [("objects", MANIFESTS), ("objects", SNAPSHOTS)]
+
+    storage = Between(small.storage, is_second_look, lambda: decide_and_die(small))
+    report = prune_here(small, storage)
+    assert storage.done
+    assert report.finished
+    assert [one.name for one in small.snapshots(removed=True)] == ["kept"]
+    assert small.restore("kept@latest") == NEW
 
 
 def test_a_snapshot_that_somebody_protects_while_it_is_being_forgotten_stays(small: SmallRepository):

@@ -13,6 +13,7 @@ from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot
 from lamina.repository.control import LAST_NUMBER, ControlRecords
 from lamina.repository.format import Kind
+from lamina.repository.index_records import newest_manifest
 from lamina.repository.object_names import GENERATIONS, numbered
 from lamina.repository.records import GenerationClosedRecord, GenerationOpenRecord
 from lamina.storage.storage import Storage
@@ -68,8 +69,13 @@ def last_closed(storage: Storage, control: ControlRecords) -> Generation | None:
 
 
 def read_buried(storage: Storage, control: ControlRecords) -> frozenset[SessionId]:
-    """Every snapshot that a prune buried for good. Raises: Damaged, StorageError."""
-    return all_buried(last_closed(storage, control))
+    """Every snapshot that prunes buried for good, one that has decided and not ended too. Raises: Damaged, StorageError."""
+    newest = newest_generation(storage, control)
+    if newest is None or newest.closed is not None:
+        return all_buried(newest)
+    manifest = newest_manifest(storage, control)
+    decided = manifest.buried if manifest is not None and manifest.generation == newest.number else []
+    return all_buried(last_closed(storage, control)).union(map(SessionId, decided))
 
 
 def all_buried(last: Generation | None) -> frozenset[SessionId]:

@@ -131,9 +131,12 @@ class Pruning:
             except (PruneRefused, ObjectMissing, StorageFull) as error:
                 if self._believe_closed(generation.number):
                     return  # another prune was faster, and deleted what this one looked for
-                if not isinstance(error, ObjectMissing):
-                    self.call_off(generation)  # on a full disk too: the next prune may choose less to be copied
-                raise
+                manifest = manifest_of(self._access, generation.number)
+                if manifest is None:
+                    if not isinstance(error, ObjectMissing):
+                        self.call_off(generation)  # on a full disk too: the next prune may choose less to be copied
+                    raise
+                # another prune has decided, and what this one looked for is left out of the index already
         self._close(generation, manifest)
 
     def _believe_closed(self, number: int) -> bool:
