@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 
 from lamina.engine.prune import PruneOptions, prune
-from lamina.engine.verify import VerifyOptions, VerifyReport, verify
-from lamina.errors import LaminaError
+from lamina.engine.verify import ROUNDS, VerifyOptions, VerifyReport, verify
+from lamina.errors import LaminaError, StorageUnavailable
 from lamina.model.process import Process
 from lamina.repository.contents import iter_parts
 from lamina.repository.tables import ChunkPlace
@@ -19,6 +19,7 @@ from lamina.repository.trees import get_entry
 from lamina.storage.storage import Parts, Storage, StoredObject
 from lamina.testing.damage import flip_bit
 from lamina.testing.repositories import CHUNK, SmallRepository
+from lamina.testing.storages import Fault, FaultyStorage
 
 NOW = PruneOptions(undo_window=timedelta(0), wait=timedelta(0))
 
@@ -80,10 +81,23 @@ def waiting() -> SmallRepository:
     return small
 
 
-def run_prune(small: SmallRepository) -> None:
-    repository = small.open()
-    assert prune(repository, Process(), NOW, small.operation()).finished
-    repository.close()
+@pytest.fixture(scope="module")
+def closed(waiting: SmallRepository) -> SmallRepository:
+    """The same when the prune has said what it deletes, and died before it did."""
+    small = waiting.copy()
+    refusing = FaultyStorage(small.storage, [Fault("delete", lasting=True)])
+    with suppress(StorageUnavailable):
+        run_prune(small, refusing)
+    assert refusing.met
+    return small
+
+
+def run_prune(small: SmallRepository, storage: Storage | None = None) -> None:
+    repository = small.open(storage=storage)
+    try:
+        assert prune(repository, Process(), NOW, small.operation()).finished
+    finally:
+        repository.close()
 
 
 def verify_with_prune_at(small: SmallRepository, number: int, **options: bool) -> tuple[VerifyReport, int]:
@@ -96,13 +110,16 @@ def verify_with_prune_at(small: SmallRepository, number: int, **options: bool) -
         repository.close()
 
 
-def test_a_prune_at_any_moment_of_a_verify_is_no_damage(waiting: SmallRepository):
+@pytest.mark.parametrize("state", ["waiting", "closed"])
+def test_a_prune_at_any_moment_of_a_verify_is_no_damage(state: str, request: pytest.FixtureRequest):
+    before: SmallRepository = request.getfixturevalue(state)
     number = 0
     while True:
         number += 1
-        small = waiting.copy()
+        small = before.copy()
         report, left = verify_with_prune_at(small, number)
         assert report.problems == (), f"a prune after look {number}"
+        assert report.settled
         if left > 0:
             break
     assert number > 30
@@ -120,6 +137,23 @@ def test_a_prune_at_any_moment_hides_no_damage(waiting: SmallRepository, number:
     report = verify(repository, small.operation(), VerifyOptions(threads=0))
     repository.close()
     assert any(snapshot.id.hex() in problem.snapshots for problem in report.problems)
+
+
+def test_where_prunes_get_on_all_the_time_nobody_is_marked(waiting: SmallRepository, monkeypatch: pytest.MonkeyPatch):
+    """What is found may be owed to them: it is said, and so is that."""
+    small = waiting.copy()
+    lost = chunk_of(small, "vm2@latest")
+    flip_bit(small.storage, f"data/{lost.pack.hex()}", lost.offset + 100)
+    looks: list[str] = []
+    monkeypatch.setattr("lamina.engine.verify._Run._has_shrunk", lambda _: not looks.append("shrunk"))
+    repository = small.open()
+    report = verify(repository, small.operation(), VerifyOptions(threads=0, mark=True))
+    repository.close()
+    assert len(looks) == ROUNDS
+    assert report.problems
+    assert not report.settled
+    assert "verify again" in report.notes[0]
+    assert report.distrusted == ()
 
 
 def try_prune(small: SmallRepository) -> None:

@@ -147,6 +147,7 @@ def verify_document(report: VerifyReport) -> Document:
         "distrusted": list(report.distrusted),
         "verified": list(report.verified),
         "notes": list(report.notes),
+        "settled": report.settled,
     }
 
 

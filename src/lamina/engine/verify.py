@@ -70,6 +70,7 @@ def verify(repository: Repository, operation: Operation, options: VerifyOptions 
         distrusted=tuple(run.marker.distrusted),
         verified=tuple(run.marker.verified),
         notes=tuple(run.notes()),
+        settled=run.is_settled,
     )
 
 
@@ -99,6 +100,8 @@ class _Run:
         may_record = options.record and repository.role is not Role.WRITER
         self.recorder = Recorder(repository, self._coverage, self._begun, operation) if may_record else None
         self.packs = Packs(repository, options, self.recorder, operation)
+        self._listed: set[str] = set()  # all objects, when they were last looked at
+        self.is_settled = False
         self._notes: list[str] = []
         self.marker = Marker(repository, self._notes.append)
 
@@ -109,12 +112,17 @@ class _Run:
         for _ in range(ROUNDS):
             before = self._prunes()
             self._look()
-            if not self.problems or self._prunes() == before:
+            self.is_settled = not self.problems or (self._prunes() == before and not self._has_shrunk())
+            if self.is_settled:
                 return
+        self._notes.append(
+            f"prunes got on during each of {ROUNDS} looks: what is said to be missing may only have been moved."
+            " No snapshot was marked; verify again when no prune runs"
+        )
 
     def mark(self) -> None:
-        """Write down what came of it, if that is wanted and anybody would believe it."""
-        if not self._options.mark or self._repository.role is Role.WRITER:
+        """Write down what came of it, if that is wanted, is certain, and anybody would believe it."""
+        if not (self._options.mark and self.is_settled) or self._repository.role is Role.WRITER:
             return
         needed = [problem for problem in self.problems if problem.object.startswith(("snapshot ", *PACKS))]
         self.marker.mark_damaged(self.snapshots, needed)
@@ -122,7 +130,7 @@ class _Run:
             self.marker.mark_whole(self.snapshots, self.problems)
 
     def notes(self) -> list[str]:
-        """What could not be written down."""
+        """What could not be written down, or is not certain."""
         if self._options.record and self._repository.role is Role.WRITER:
             self._notes.append("what a writer key verified is not recorded: only owners and stewards are believed")
         if self.recorder is not None and self.recorder.failure:
@@ -133,6 +141,10 @@ class _Run:
         """What changes when a prune gets on."""
         storage = self._repository.storage
         return {item.name for folder in (GENERATIONS, MANIFESTS) for item in storage.objects(folder)}
+
+    def _has_shrunk(self) -> bool:
+        """Whether anything went since all was listed: a prune that has said what it deletes takes its time to do it."""
+        return not self._listed <= {item.name for item in self._repository.storage.objects()}
 
     def _look(self) -> None:
         """Snapshots are listed first, then the index, then all objects: a backup that ends meanwhile is no damage."""
@@ -149,7 +161,7 @@ class _Run:
             self._operation.progress.start("verify", sum(item.size for item in (*others, *chosen)))
         for item in others:
             self._check_object(inspector, item)
-        names = {item.name for item in found}
+        self._listed = names = {item.name for item in found}
         self._check_commits(names)
         for name in missing_generations(names):
             self.problems.append(Problem(name, "is missing, and later records of prunes say that there was one"))

@@ -45,7 +45,8 @@ class VerifyReport:
     recorded: bool = False  # what was checked stands in the repository
     distrusted: tuple[str, ...] = ()  # ids of snapshots that were marked now
     verified: tuple[str, ...] = ()  # likewise
-    notes: tuple[str, ...] = ()  # what could not be written down
+    notes: tuple[str, ...] = ()  # what could not be written down, or is not certain
+    settled: bool = True  # False: prunes got on all the time, and some problems may be owed to them
 
 
 def with_snapshots(problems: Sequence[Problem], affected: Mapping[str, set[str]]) -> list[Problem]:
