@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from fractions import Fraction
 from pathlib import Path
 
 from lamina.engine.prune import PruneOptions, PruneReport, prune
+from lamina.engine.verify import VerifyOptions, verify
 from lamina.errors import (
     ChunkMissing,
     Damaged,
@@ -133,6 +135,8 @@ class Actors:
                     wait=timedelta(seconds=chance.choice((0, 0, MINUTE / 6))),
                     abort_after=timedelta(seconds=chance.choice((HOUR, DAY, 5 * DAY, 5 * DAY))),
                     threshold=chance.choice((0.3, 0.7, 0.95)),
+                    max_repack=chance.choice((None, None, 0, 1000)),
+                    max_time=timedelta(seconds=chance.choice((MINUTE, HOUR, DAY))),
                     is_running=host.is_running,
                 )
                 try:
@@ -159,6 +163,20 @@ class Actors:
                             self._restore(client, repository, client.chance.choice(snapshots), is_slow=is_slow)
                 except StorageError:
                     self.oracle.counts["failed restores"] += 1
+
+        return live
+
+    def verifier(self, holder: str, runs: int) -> Life:
+        """Verifies, all or a share, and writes down what came of it. Nothing is ever damaged, so nothing may be found."""
+
+        def live(client: Client) -> None:
+            for _ in range(runs):
+                client.rest(MINUTE, HOUR, DAY)
+                try:
+                    with self.opened(client, holder) as repository:
+                        self._verify(client, repository)
+                except StorageError:
+                    self.oracle.counts["failed verifies"] += 1
 
         return live
 
@@ -312,6 +330,16 @@ class Actors:
         name = next_name(REMOVALS, snapshot.id, names_of(repository.storage, REMOVALS, snapshot.id), after=0)
         self.oracle.forged.add(name)
         repository.access.control.write(Kind.REMOVAL, name, RemovalRecord(removed=True, time=0))
+
+    def _verify(self, client: Client, repository: Repository) -> None:
+        share, is_writing = client.chance.choice((Fraction(1), Fraction(1, 3))), client.chance.random() < 0.5
+        options = VerifyOptions(share=share, record=is_writing, mark=is_writing, threads=0)
+        report = verify(repository, client.operation(), options)
+        self.oracle.counts["verifies"] += 1
+        self.oracle.counts["unsettled verifies"] += not report.settled
+        for problem in report.problems:
+            if report.settled and problem.object not in self.oracle.forged:
+                self._lose(client, f"{client.name} finds damage where none is: {problem.object}: {problem.what}")
 
     def _restore(self, client: Client, repository: Repository, snapshot: Snapshot, *, is_slow: bool) -> None:
         """Read a snapshot; it must be whole unless somebody began to forget it meanwhile."""

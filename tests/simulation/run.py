@@ -155,6 +155,8 @@ class _Run:
         for number in range(self.chance.choice((1, 1, 2))):
             self.world.add(f"keeper {number}", self.actors.keeper(self.chance.choice(("owner", "steward")), 3 * runs))
         self.world.add("reader", self.actors.reader(runs))
+        if self.chance.random() < 0.5:
+            self.world.add("verifier", self.actors.verifier(self.chance.choice(("owner", "steward")), runs))
         if self.chance.random() < 0.3:
             self.world.add("thief", self.actors.thief(runs))
 
