@@ -255,6 +255,23 @@ def test_who_looks_while_another_prune_decides_goes_on_with_what_that_decided(fo
     assert small.restore("kept@latest") == NEW
 
 
+@pytest.mark.parametrize("what", ["removed/", "attributes/", "generations/"])
+def test_nothing_is_said_of_a_commit_that_a_power_cut_may_undo(forgotten: SmallRepository, what: str):
+    """Its name is seen before it is durable; a second put ends when it is."""
+    storage = FaultyStorage(forgotten.storage)
+    with closing(forgotten.open(storage=storage)) as repository:
+        kept = repository.find_snapshot("kept@latest")
+        if what == "removed/":
+            repository.forget(kept)
+        elif what == "attributes/":
+            repository.edit(kept, add_tags=["seen"])
+        else:
+            prune(repository, HERE, GONE, forgotten.operation())
+    puts = [name for call, name in storage.calls if call == "put"]
+    said = next(at for at, name in enumerate(puts) if name.startswith(what))
+    assert puts[said - 1].startswith(SNAPSHOTS)
+
+
 def test_a_snapshot_that_somebody_protects_while_it_is_being_forgotten_stays(small: SmallRepository):
     small.back_up(OLD)
 

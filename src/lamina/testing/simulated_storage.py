@@ -99,9 +99,10 @@ class Disk:
 
     def make_durable(self, name: str) -> None:
         """The name is on the disk; and so is every change of its directory before."""
-        if name in self._objects:
-            self._objects[name].durable = True
         folder = name.rpartition("/")[0]
+        for found in self.objects(f"{folder}/" if folder else ""):
+            if found.name.rpartition("/")[0] == folder:
+                self._objects[found.name].durable = True
         self._deleted = {other: held for other, held in self._deleted.items() if other.rpartition("/")[0] != folder}
 
     def get(self, name: str) -> bytes:

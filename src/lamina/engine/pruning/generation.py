@@ -14,6 +14,7 @@ from lamina.model.ids import PackId, SessionId
 from lamina.model.operation import Operation
 from lamina.repository.access import Access
 from lamina.repository.announcements import undecided
+from lamina.repository.attributes import make_certain
 from lamina.repository.committed import Committed, read_committed
 from lamina.repository.decisions import decide_abort
 from lamina.repository.format import Kind
@@ -89,6 +90,8 @@ class Pruning:
             sorted(seen.committed), sorted(removed), sorted(seen.burying), sorted(seen.condemned), said
         )
         number = seen.number
+        for session in record.committed[:1]:  # with all beside it
+            make_certain(self._access.storage, SessionId(session))
         while True:
             with suppress(ObjectExists):
                 self._access.control.write(Kind.GENERATION_OPEN, generation_name(number, "open"), record)
