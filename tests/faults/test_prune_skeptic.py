@@ -22,7 +22,7 @@ from lamina.repository.writer import EncodingOptions
 from lamina.storage.storage import Storage
 from lamina.testing.damage import flip_bit
 from lamina.testing.repositories import SmallRepository
-from lamina.testing.storages import Fault, FaultyStorage
+from lamina.testing.storages import Effect, Fault, FaultyStorage
 from tests.faults.test_attacks import poison
 from tests.unit.engine.test_prune import NOW, forget, names, run_prune
 from tests.unit.engine.test_prune_beside import IMPATIENT, NEW, OLD, SHARED, commit, is_open, put, running
@@ -283,6 +283,27 @@ def test_a_snapshot_that_somebody_protects_while_it_is_being_forgotten_stays(sma
     with closing(small.open(storage=between)) as repository, pytest.raises(UsageError, match="protected"):
         repository.forget(repository.find_snapshot("latest"))
     assert run_prune(small).buried == ()
+    assert small.restore("latest") == OLD
+
+
+def test_a_forget_that_dies_before_it_sees_a_protection_costs_nothing(small: SmallRepository):
+    small.back_up(OLD)
+
+    def protect() -> None:
+        with closing(small.open()) as other:
+            other.protect(other.find_snapshot("latest"))
+
+    dying = FaultyStorage(small.storage, [Fault("put", effect=Effect.UNACKNOWLEDGED, prefix="removed/")])
+    between = Between(dying, lambda call, name: call == "put" and name.startswith("removed/"), protect)
+    with closing(small.open(storage=between)) as repository, pytest.raises(StorageUnavailable):
+        repository.forget(repository.find_snapshot("latest"))
+    report = run_prune(small)
+    assert report.buried == ()
+    assert any("protected" in problem for problem in report.problems)
+    (snapshot,) = small.snapshots(removed=True)
+    with closing(small.open()) as repository:
+        repository.unforget(snapshot)
+    assert run_prune(small).problems == ()
     assert small.restore("latest") == OLD
 
 

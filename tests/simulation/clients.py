@@ -19,6 +19,7 @@ from lamina.errors import (
     SessionAborted,
     SnapshotMissing,
     StorageError,
+    UsageError,
 )
 from lamina.model.entries import Entry, EntryType, Slice, SlicedContent
 from lamina.model.process import Process
@@ -300,17 +301,21 @@ class Actors:
         if chance.random() < 0.5:
             chosen = [*snapshots[-1:], *chosen[1:]]  # what came last is what was a mistake
         for snapshot in chosen:
-            if chance.random() < 0.2:
-                self._unforget(repository, snapshot)
-            else:
-                self._forget(repository, snapshot)
+            do = chance.choices((self._forget, self._unforget, self._protect, self._unprotect), (16, 4, 1, 1))[0]
+            do(repository, snapshot)
 
     def _forget(self, repository: Repository, snapshot: Snapshot) -> None:
         self.oracle.begin_forget(snapshot.id)
         try:
             repository.forget(snapshot)
+        except UsageError:
+            self.oracle.counts["too protected to forget"] += 1
         except ObjectExists:
             self.oracle.counts["failed to keep"] += 1
+        except (SnapshotMissing, Damaged):
+            raise
+        except RepositoryError:  # it was protected meanwhile, and a prune may have been faster
+            self.oracle.counts["too late to unforget"] += 1
         finally:
             self.oracle.end_forget(snapshot.id)
 
@@ -324,6 +329,24 @@ class Actors:
             self.oracle.counts["too late to unforget"] += 1
         else:
             self.oracle.promise_again(snapshot.id, forgets)
+
+    def _protect(self, repository: Repository, snapshot: Snapshot) -> None:
+        unprotects = self.oracle.begin_protect(snapshot.id)
+        try:
+            repository.protect(snapshot)
+        except (SnapshotMissing, Damaged):
+            raise
+        except RepositoryError:
+            self.oracle.counts["too late to protect"] += 1
+        else:
+            self.oracle.promise_protection(snapshot.id, unprotects)
+
+    def _unprotect(self, repository: Repository, snapshot: Snapshot) -> None:
+        self.oracle.begin_unprotect(snapshot.id)
+        try:
+            repository.protect(snapshot, protected=False)
+        finally:
+            self.oracle.end_unprotect(snapshot.id)
 
     def _forge_removal(self, repository: Repository, snapshot: Snapshot) -> None:
         """Put a tombstone that is signed by a writer's key."""

@@ -37,6 +37,9 @@ class Saved:
     may_go: bool = False  # somebody began to forget it, and nobody brought it back for certain
     forgets: int = 0  # that began so far
     forgetting: int = 0  # that are under way
+    is_protected: bool = False  # somebody protected it, and nobody began to end that
+    unprotects: int = 0  # that began so far
+    unprotecting: int = 0  # that are under way
 
 
 @dataclass
@@ -83,10 +86,35 @@ class Oracle:
             saved.may_go = False
             self.counts["unforgets"] += 1
 
+    def begin_protect(self, session: SessionId) -> int:
+        """What `promise_protection` wants to hear, as of `begin_unforget`."""
+        saved = self.saved[session]
+        return saved.unprotects if not saved.unprotecting else -1
+
+    def promise_protection(self, session: SessionId, unprotects: int) -> None:
+        """A `protect` said that it succeeded: from now on no forget and no prune may take the snapshot."""
+        saved = self.saved[session]
+        if saved.unprotects == unprotects:
+            saved.is_protected = True
+            self.counts["protected"] += 1
+
+    def begin_unprotect(self, session: SessionId) -> None:
+        saved = self.saved[session]
+        saved.is_protected = False
+        saved.unprotects += 1
+        saved.unprotecting += 1
+
+    def end_unprotect(self, session: SessionId) -> None:
+        self.saved[session].unprotecting -= 1
+
     def must_stay(self, session: SessionId) -> bool:
         """Whether the snapshot has to be there now."""
         saved = self.saved.get(session)
-        return saved is not None and saved.is_promised and not saved.may_go
+        return saved is not None and saved.is_promised and (saved.is_protected or not saved.may_go)
+
+    def must_be_listed(self, session: SessionId) -> bool:
+        """Whether nobody may have removed the snapshot, not even somebody who died before he saw that it is protected."""
+        return self.must_stay(session) and not self.saved[session].may_go
 
     def lose(self, what: str) -> None:
         """Something that was promised is not so."""

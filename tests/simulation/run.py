@@ -119,7 +119,9 @@ class _Run:
 
         def forget(client: Client) -> None:
             with self.actors.opened(client, "owner") as repository:
-                for snapshot in repository.snapshots():
+                for snapshot in repository.snapshots(removed=True):
+                    self.oracle.begin_unprotect(snapshot.id)
+                    repository.protect(snapshot, protected=False)
                     self.oracle.begin_forget(snapshot.id)
                     repository.forget(snapshot)
 
@@ -193,7 +195,7 @@ class _Run:
                 if session in there and saved.is_refused:
                     oracle.lose(f"snapshot {session.hex()[:8]} is there although its commit failed")
             for snapshot in there.values():
-                if oracle.must_stay(snapshot.id) and snapshot.removed:
+                if oracle.must_be_listed(snapshot.id) and snapshot.removed:
                     oracle.lose(f"snapshot {snapshot.short_id} counts as removed, and nobody forgot it")
                 try:
                     found = read_tree(repository.reader(), snapshot)

@@ -6,14 +6,16 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
+from lamina.crypto.certificates import Certificate
 from lamina.errors import Damaged, PruneRefused, RecordForged
 from lamina.model.ids import ChunkId, SessionId
+from lamina.repository.attributes import Attributes, fold_attributes
 from lamina.repository.control import ControlRecords
 from lamina.repository.decisions import DECISIONS
 from lamina.repository.format import Kind
-from lamina.repository.object_names import REMOVALS, SNAPSHOTS
+from lamina.repository.object_names import ATTRIBUTES, REMOVALS, SNAPSHOTS
 from lamina.repository.records import RemovalRecord, SnapshotRecord, from_us
 from lamina.storage.storage import Storage
 
@@ -23,7 +25,16 @@ class Committed:
     """One snapshot that was committed."""
 
     root: ChunkId
-    removed_at: datetime | None  # by whoever removed it; None: it is not removed
+    removed_at: datetime | None  # by whoever removed it; None: it is not removed, or somebody protects it all the same
+    spared: bool = False  # it is removed, and may be protected
+
+
+class _Found(NamedTuple):
+    """What the record of a snapshot says, and who signed it."""
+
+    root: ChunkId
+    protected: bool
+    signer: Certificate
 
 
 def read_committed(
@@ -31,21 +42,34 @@ def read_committed(
 ) -> dict[SessionId, Committed]:
     """Every committed snapshot but those named, removed or not. Raises: PruneRefused if a record is damaged, StorageError.
 
-    Removals are listed after snapshots are read, so that what is said here of one is not older than the call.
+    Removals are listed after snapshots are read, so that what is said here of one is not older than the call; and attributes
+    after removals: whoever protects a snapshot looks for a removal after he said so.
     """
-    roots: dict[SessionId, ChunkId] = {}
-    for found in storage.objects(SNAPSHOTS):
-        session = _session(found.name)
+    found: dict[SessionId, _Found] = {}
+    for item in storage.objects(SNAPSHOTS):
+        session = _session(item.name)
         if session is not None and session not in without:
-            root = _root(storage, control, found.name)
-            if root is not None:
-                roots[session] = root
-    removals: defaultdict[SessionId, list[str]] = defaultdict(list)
-    for found in storage.objects(REMOVALS):
+            one = _read(storage, control, item.name)
+            if one is not None:
+                found[session] = one
+    names = _by_session(storage, REMOVALS)
+    removals = {session: _removed_at(control, names.get(session, [])) for session in found}
+    about = _by_session(storage, ATTRIBUTES) if any(removals.values()) else {}
+    committed: dict[SessionId, Committed] = {}
+    for session, one in found.items():
+        removed_at = removals[session]
+        spared = removed_at is not None and _may_be_protected(control, one, about.get(session, []))
+        committed[session] = Committed(one.root, None if spared else removed_at, spared)
+    return committed
+
+
+def _by_session(storage: Storage, folder: str) -> defaultdict[SessionId, list[str]]:
+    names: defaultdict[SessionId, list[str]] = defaultdict(list)
+    for found in storage.objects(folder):
         session = _session(found.name.rpartition("/")[0])
-        if session in roots:
-            removals[session].append(found.name)
-    return {session: Committed(root, _removed_at(control, removals[session])) for session, root in roots.items()}
+        if session is not None:
+            names[session].append(found.name)
+    return names
 
 
 def _session(name: str) -> SessionId | None:
@@ -56,17 +80,30 @@ def _session(name: str) -> SessionId | None:
     return SessionId(session) if len(session) == 16 else None
 
 
-def _root(storage: Storage, control: ControlRecords, name: str) -> ChunkId | None:
+def _read(storage: Storage, control: ControlRecords, name: str) -> _Found | None:
     """None for an abort marker, and for what is forged: that is nobody's snapshot."""
     try:
-        record = control.decode(storage.get(name), name, DECISIONS).structure
+        signed = control.decode(storage.get(name), name, DECISIONS)
     except RecordForged:
         return None
     except Damaged as error:
         raise PruneRefused(
             f"{error.message}; whether it is a snapshot, and what it needs, is not known", hint=_MEND
         ) from error
-    return ChunkId(record.root) if isinstance(record, SnapshotRecord) else None
+    record = signed.structure
+    if not isinstance(record, SnapshotRecord):
+        return None
+    return _Found(ChunkId(record.root), record.protected, signed.signer)
+
+
+def _may_be_protected(control: ControlRecords, found: _Found, names: list[str]) -> bool:
+    """Whether a removed snapshot is protected all the same: whoever removed it died before he could look again.
+
+    What is damaged may say so.
+    """
+    damaged: list[str] = []
+    now = fold_attributes(control, names, found.signer, Attributes(protected=found.protected), damaged.append)
+    return now.protected or bool(damaged)
 
 
 def _removed_at(control: ControlRecords, names: list[str]) -> datetime | None:

@@ -129,10 +129,15 @@ def _look_at_snapshots(access: Access, undo_window: timedelta, operation: Operat
     for name in due_of(last):
         if (pack := find_pack(name)) is not None:
             listed.pop(pack, None)
+    problems = [
+        f"snapshot {session.hex()[:8]} is forgotten and may be protected: it stays, until you `lamina unforget` it"
+        for session, one in committed.items()
+        if one.spared
+    ]
     number = (
         under_way.number if under_way is not None else next_number(storage, control, newest.number if newest else 0)
     )
-    return Outlook(number, under_way, last, committed, burying, index, live, listed, decided)
+    return Outlook(number, under_way, last, committed, burying, index, live, listed, decided, problems=problems)
 
 
 def _long_removed(committed: Mapping[SessionId, Committed], before: datetime) -> Iterable[SessionId]:
