@@ -75,6 +75,7 @@ def test_one_path_is_followed_through_time(twice: Person):
     lines = twice.do("history", "tree/etc/host.conf").splitlines()
     assert [line.split()[-1] for line in lines] == ["WHAT", "appeared", "mtime"]
     assert "content, mtime" in lines[2]
+    assert twice.do("history", "tree/etc/host.conf", "--snapshot", "first").splitlines() == lines[:2]
     changes = events(twice.do("history", "tree/gone", "--json").encode())[:-1]
     assert [(one["what"], one["entry"] is None) for one in changes] == [(["appeared"], False), (["gone"], True)]
 

@@ -15,6 +15,7 @@ from lamina.model.paths import parse_snapshot_path
 from lamina.model.quantities import format_size, parse_size
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from datetime import tzinfo
     from typing import TypeVar
@@ -75,11 +76,7 @@ def _add_find(verbs: Verbs) -> None:
     )
     add = find.add_argument
     add("patterns", metavar="PATTERN", nargs="+", help="what to look for; one of several has to fit")
-    add("--name", metavar="NAME", help="only in snapshots of this name")
-    add(
-        "--snapshot", metavar="SNAPSHOT", action="append", default=[], dest="snapshots",
-        help=f"only in these: {SELECTORS_HELP}; may be repeated",
-    )  # fmt: skip
+    _add_searched(find)
     add("--newer", metavar="WHEN", help="modified after WHEN: a date, or how long ago, like 7d")
     add("--older", metavar="WHEN", help="modified before WHEN")
     add("--larger", metavar="SIZE", type=typed(parse_size), help="files of more than SIZE, like 10MiB")
@@ -96,11 +93,24 @@ def _add_history(verbs: Verbs) -> None:
         "history",
         summary="show one path through time",
         about="One line for each snapshot in which its content or metadata differ from the one before.",
-        examples=("lamina history etc/passwd --name web", "lamina history disk.img --json"),
+        examples=(
+            "lamina history etc/passwd --name web",
+            "lamina history etc/passwd --snapshot 'name:web & 2026-01-01..'",
+            "lamina history disk.img --json",
+        ),
         run=run_history,
     )
     history.add_argument("path", metavar="PATH", help="as stored")
-    history.add_argument("--name", metavar="NAME", help="only in snapshots of this name")
+    _add_searched(history)
+
+
+def _add_searched(parser: argparse.ArgumentParser) -> None:
+    """In which snapshots to look."""
+    parser.add_argument("--name", metavar="NAME", help="only in snapshots of this name")
+    parser.add_argument(
+        "--snapshot", metavar="SNAPSHOT", action="append", default=[], dest="snapshots",
+        help=f"only in these: {SELECTORS_HELP}; may be repeated",
+    )  # fmt: skip
 
 
 def run_ls(call: Call) -> int:
@@ -193,7 +203,7 @@ def _criteria(call: Call, operation: Operation) -> Criteria:
 def _searched(call: Call, repository: Repository) -> list[Snapshot]:
     """The snapshots that are asked for and whose names this key can read; the others are spoken of."""
     name: str | None = call.arguments.name
-    asked: Sequence[str] = getattr(call.arguments, "snapshots", ())
+    asked: Sequence[str] = call.arguments.snapshots
     everything = repository.snapshots()
     if asked:
         chosen = {one.id for one in find_snapshots(call, repository, asked)}
