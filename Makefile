@@ -11,7 +11,7 @@ export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test simulate soak check bench docs lock clean
+.PHONY: help demo test simulate soak check bench scale docs lock clean
 
 help: ## list the targets
 	@echo "Usage: make TARGET [ARGS='…']"
@@ -43,6 +43,10 @@ check: ## formatting, lints, types, layers, and that the documents tell the trut
 bench: ## measure against restic and borg on the same images and trees, as ratios (ARGS passes options on)
 	@scripts/bootstrap bench
 	$(BIN)/python -m benchmarks $(ARGS)
+
+scale: ## what a prune, a list and a backup cost in repositories of 1 and 10 million chunks (ARGS passes options on)
+	@scripts/bootstrap test
+	$(BIN)/python -m benchmarks.scale $(ARGS)
 
 docs: ## write the generated reference pages and man pages again
 	@scripts/bootstrap test

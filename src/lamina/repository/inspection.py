@@ -191,7 +191,7 @@ class Inspector:
         try:
             announced = self._key_hashes(SessionId(entry.session))
         except ObjectMissing:
-            return f"its key names session {entry.session.hex()}, of which there is no start record"
+            return f"its key was announced in {start_name(SessionId(entry.session))}, which is missing"
         except Damaged as error:
             return error.message
         return (

@@ -68,7 +68,10 @@ def stored_blobs(data: bytes, tail: PackTail, wanted: Callable[[ChunkId], bool])
 def read_header(access: Access, pack: PackId, *, meta: bool) -> PackHeader:
     """Who wrote a pack, by its own word. Raises: Damaged, ObjectMissing, FormatUnknown, StorageError."""
     name = pack_name(pack, meta=meta)
-    return decode_pack_header(access.storage.get_range(name, 0, PACK_HEADER_SIZE), name=name)
+    try:
+        return decode_pack_header(access.storage.get_range(name, 0, PACK_HEADER_SIZE), name=name)
+    except ObjectTruncated as error:
+        raise Damaged(f"{name} is damaged: it is too short for a pack") from error
 
 
 def read_rows(access: Access, pack: PackId, size: int, *, meta: bool) -> tuple[BlobRow, ...]:

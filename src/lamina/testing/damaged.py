@@ -11,6 +11,7 @@ from functools import cache
 from lamina.errors import UsageError
 from lamina.model.ids import SessionId
 from lamina.repository.format import PACK_HEADER_SIZE, TRAILER_SIZE, decode_pack_header, decode_trailer
+from lamina.repository.object_names import PACKS as FOLDERS
 from lamina.storage.storage import Storage
 from lamina.testing.damage import cut_object, flip_bit, replace_object, swap_objects
 from lamina.testing.eventful import Eventful, make_eventful
@@ -113,6 +114,8 @@ def damaged_repository(kind: str, number: int = 0) -> DamagedRepository:
     repository = zoo.repository.copy()
     objects = _damages(thing)[damage](repository.storage, name, other)
     notice = _notice(kind, is_newest=name == found[-1])
+    if kind == "missing-start" and not _has_traces(zoo, name):
+        notice = Notice.NONE  # of a session that was given up, and whose packs a prune has deleted
     whole = zoo.repository.storage
     before = {one: whole.get(one) for one in objects if one in {item.name for item in whole.objects()}}
     return DamagedRepository(kind, repository, objects, zoo.contents, frozenset(needing), notice, before)
@@ -124,6 +127,14 @@ def _notice(kind: str, *, is_newest: bool) -> Notice:
     if kind in _UNNOTICED or (kind == "missing-closed-generation" and is_newest):
         return Notice.NONE
     return Notice.EFFECT if kind in _UNNAMED else Notice.NAMED
+
+
+def _has_traces(zoo: Eventful, start: str) -> bool:
+    """Whether a pack is there, or a snapshot, of the session that *start* announces."""
+    storage, session = zoo.repository.storage, start.split("/")[1]
+    packs = [item.name for folder in FOLDERS for item in storage.objects(folder)]
+    headers = (decode_pack_header(storage.get(name)[:PACK_HEADER_SIZE], name=name) for name in packs)
+    return session in zoo.contents or session in {header.session.hex() for header in headers}
 
 
 @cache
