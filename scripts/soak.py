@@ -1,7 +1,7 @@
 """Run the proof at its full length, and sum up what was tried: `make soak`.
 
 The same tests as in CI, with `LAMINA_SOAK=1`: they then turn to every object, moment and step instead of some, and fuzz
-a thousand times as long. The last result stands in docs/concepts/proof.md.
+some hundred times as long. The last result stands in docs/concepts/proof.md.
 """
 
 from __future__ import annotations

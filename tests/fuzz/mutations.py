@@ -17,9 +17,9 @@ BATCH = 100  # changed encodings an example: drawing each from hypothesis would 
 tried = 0  # by this process
 
 seeds = given(seed=st.integers(0, 2**64 - 1))
-MANY = settings(max_examples=10_000 if SOAK else 20)  # of decoders that take microseconds; times BATCH
-SOME = settings(max_examples=500 if SOAK else 2)  # of what takes a millisecond; times BATCH
-FEW = settings(max_examples=2_000 if SOAK else 10)  # of what takes longer; one at a time
+MANY = settings(max_examples=10_000 if SOAK else 60)  # of decoders that take microseconds; times BATCH
+SOME = settings(max_examples=500 if SOAK else 6)  # of what takes a millisecond; times BATCH
+FEW = settings(max_examples=2_000 if SOAK else 30)  # of what takes longer; one at a time
 
 # Sizes and counts that bytes can claim: nothing, just too much, the most that fits.
 _CLAIMS = [0, 1, 0x7F, 0x80, 0xFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFFFFFFFFFFFFF]
