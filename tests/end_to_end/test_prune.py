@@ -37,13 +37,16 @@ def test_space_comes_back(person: Person):
     person.do("backup", "old", "--name", "old")
     person.do("backup", "new", "--name", "new")
     gone = person.report("forget", "old@latest", "--force")["snapshots"]
-    assert person.report("prune")["generation"] is None, "it can still be brought back"
+    kept = person.report("prune")
+    assert (kept["generation"], kept["undoable"]["count"]) == (None, 1), "it can still be brought back"
+    assert "1 forgotten snapshot can still be brought back" in person.do("prune", "--timezone", "Pacific/Kiritimati")
     planned = person.report(*PRUNE, "--dry-run")
     assert planned["buried"] == gone
     before = packs(person)
     assert "would come back" in person.do(*PRUNE, "--dry-run")
     done = person.report(*PRUNE)
     assert (done["buried"], done["finished"], done["freed_bytes"]) == (gone, True, planned["freed_bytes"])
+    assert done["undoable"] == {"count": 0, "until": None}
     assert packs(person) <= before - 3 * MIB
     assert person.run("unforget", gone[0]).returncode == 1
     person.do("restore", "new@latest", "back")

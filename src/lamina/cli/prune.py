@@ -13,10 +13,11 @@ from lamina.model.quantities import format_size, parse_duration, parse_size, par
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import tzinfo
 
     from lamina.cli.call import Call
     from lamina.cli.documents import Document
-    from lamina.engine.prune import PruneOptions, PrunePlan, PruneReport
+    from lamina.engine.prune import PruneOptions, PrunePlan, PruneReport, Undoable
     from lamina.engine.pruning.waiting import Waited
 
 _OPTIONS = ("undo_window", "wait", "abort_after", "max_repack", "max_time")  # None: as the engine has it
@@ -69,11 +70,11 @@ def run_prune(call: Call) -> int:
         if call.arguments.dry_run:
             plan = plan_prune(repository, wiring.this_process(), options, operation)
             _warn(call, plan.problems)
-            call.output.report("prune", _plan_document(plan), _plan_lines(plan))
+            call.output.report("prune", _plan_document(plan), _plan_lines(plan, call.zone))
             return exit_codes.DONE
         report = prune(repository, wiring.this_process(), options, operation)
     _warn(call, report.problems)
-    call.output.report("prune", _document(report), _lines(report))
+    call.output.report("prune", _document(report), _lines(report, call.zone))
     return exit_codes.DONE
 
 
@@ -101,7 +102,7 @@ def _warn(call: Call, problems: Sequence[str]) -> None:
         call.output.warning(problem)
 
 
-def _plan_lines(plan: PrunePlan) -> list[str]:
+def _plan_lines(plan: PrunePlan, zone: tzinfo) -> list[str]:
     lines = [f"would go on with generation {plan.generation}, which another prune began"] if plan.takes_over else []
     lines += [f"would give up session {session.hex()[:8]}, which will not go on" for session in plan.aborted]
     lines.append(f"would bury {_count(len(plan.buried), 'snapshot')} for good")
@@ -109,19 +110,19 @@ def _plan_lines(plan: PrunePlan) -> list[str]:
         f"would delete {_count(plan.condemned, 'pack')}: {format_size(plan.freed)} would come back,"
         f" and {format_size(plan.copied)} at most be copied"
     )
-    return lines + _waiting(plan.waits_for, "would wait for")
+    return [*lines, *_waiting(plan.waits_for, "would wait for", zone), *_undoable_lines(plan.undoable, zone)]
 
 
-def _lines(report: PruneReport) -> list[str]:
+def _lines(report: PruneReport, zone: tzinfo) -> list[str]:
     lines = [f"gave up session {session.hex()[:8]}, which will not go on" for session in report.aborted]
     if not report.finished:
         return [
             *lines,
-            *_waiting(report.waits_for, "waiting for"),
+            *_waiting(report.waits_for, "waiting for", zone),
             f"generation {report.generation} is under way: the next prune goes on from here",
         ]
     if not report.generation:
-        return [*lines, "there was nothing to prune"]
+        return [*lines, "there was nothing to prune", *_undoable_lines(report.undoable, zone)]
     lines += [f"buried snapshot {session.hex()[:8]}" for session in report.buried]
     lines.append(
         f"deleted {_count(report.deleted, 'pack')} of {format_size(report.freed)},"
@@ -129,11 +130,18 @@ def _lines(report: PruneReport) -> list[str]:
     )
     if report.left:
         lines.append(f"{_count(report.left, 'pack')} had to wait, for lack of time or room: prune again")
-    return lines
+    return lines + _undoable_lines(report.undoable, zone)
 
 
-def _waiting(waited: Sequence[Waited], word: str) -> list[str]:
-    return [f"{word} session {one.session.hex()[:8]}, which began {format_time(one.started)}" for one in waited]
+def _undoable_lines(undoable: Undoable, zone: tzinfo) -> list[str]:
+    if undoable.until is None:
+        return []
+    many = _count(undoable.count, "forgotten snapshot")
+    return [f"{many} can still be brought back: prunes bury from {format_time(undoable.until, zone)} on"]
+
+
+def _waiting(waited: Sequence[Waited], word: str, zone: tzinfo) -> list[str]:
+    return [f"{word} session {one.session.hex()[:8]}, which began {format_time(one.started, zone)}" for one in waited]
 
 
 def _count(number: int, what: str) -> str:
@@ -152,6 +160,7 @@ def _plan_document(plan: PrunePlan) -> Document:
         "aborted": [session.hex() for session in plan.aborted],
         "waits_for": _waited_documents(plan.waits_for),
         "problems": list(plan.problems),
+        "undoable": _undoable_document(plan.undoable),
     }
 
 
@@ -168,7 +177,14 @@ def _document(report: PruneReport) -> Document:
         "aborted": [session.hex() for session in report.aborted],
         "waits_for": _waited_documents(report.waits_for),
         "problems": list(report.problems),
+        "undoable": _undoable_document(report.undoable),
     }
+
+
+def _undoable_document(undoable: Undoable) -> Document:
+    from lamina.cli.documents import time_text
+
+    return {"count": undoable.count, "until": time_text(undoable.until)}
 
 
 def _waited_documents(waited: Sequence[Waited]) -> list[Document]:

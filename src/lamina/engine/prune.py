@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from lamina.engine.pruning.choice import Rules
 from lamina.engine.pruning.generation import Pruning
@@ -40,6 +40,14 @@ class PruneOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Undoable:
+    """Snapshots that are forgotten and stay for now: they can be brought back, and take their space until then."""
+
+    count: int = 0
+    until: datetime | None = None  # a prune after that buries the first of them
+
+
+@dataclass(frozen=True, slots=True)
 class PrunePlan:
     """What a prune would do now."""
 
@@ -52,6 +60,7 @@ class PrunePlan:
     aborted: tuple[SessionId, ...]  # sessions that would be given up
     waits_for: tuple[Waited, ...]  # sessions that have to end or to catch up first
     problems: tuple[str, ...] = ()
+    undoable: Undoable = Undoable()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,7 @@ class PruneReport:
     waits_for: tuple[Waited, ...] = ()
     problems: tuple[str, ...] = ()
     left: int = 0  # condemned packs that stay, for lack of time
+    undoable: Undoable = Undoable()
 
 
 def plan_prune(repository: Repository, process: Process, options: PruneOptions, operation: Operation) -> PrunePlan:
@@ -89,6 +99,7 @@ def plan_prune(repository: Repository, process: Process, options: PruneOptions, 
             tuple(sorted(dead)),
             tuple(Waited(one.session, one.started) for one in blockers(access, seen.number) if one.session not in dead),
             tuple(seen.problems),
+            _undoable(seen, options),
         )
     finally:
         seen.index.close()
@@ -109,16 +120,17 @@ def prune(repository: Repository, process: Process, options: PruneOptions, opera
         try:
             pruning.problems += seen.problems
             pruning.give_up_orphans(seen)
+            undoable = _undoable(seen, options)
             if not _is_worth_it(seen):
-                return _report(pruning, 0)
+                return _report(pruning, 0, undoable)
             generation = pruning.open(seen)
             if generation is None:
                 continue  # another prune was faster: help it
             waits_for = pruning.wait(generation.number, options.wait)
             if waits_for:
-                return _report(pruning, generation.number, waits_for)
+                return _report(pruning, generation.number, undoable, waits_for)
             pruning.carry_out(generation, seen, options.max_time)
-            return _report(pruning, generation.number)
+            return _report(pruning, generation.number, undoable)
         finally:
             seen.index.close()
 
@@ -139,7 +151,13 @@ def _look(repository: Repository, options: PruneOptions, operation: Operation, p
             raise
 
 
-def _report(pruning: Pruning, generation: int, waits_for: tuple[Waited, ...] = ()) -> PruneReport:
+def _undoable(seen: Outlook, options: PruneOptions) -> Undoable:
+    removed = [one.removed_at for session, one in seen.committed.items() if session not in seen.burying]
+    until = [when + options.undo_window for when in removed if when is not None]
+    return Undoable(len(until), min(until, default=None))
+
+
+def _report(pruning: Pruning, generation: int, undoable: Undoable, waits_for: tuple[Waited, ...] = ()) -> PruneReport:
     return PruneReport(
         generation=generation,
         finished=not waits_for,
@@ -151,6 +169,7 @@ def _report(pruning: Pruning, generation: int, waits_for: tuple[Waited, ...] = (
         waits_for=waits_for,
         problems=tuple(pruning.problems),
         left=pruning.left,
+        undoable=undoable,
     )
 
 
