@@ -42,12 +42,39 @@ def test_a_share_a_day_covers_everything_and_coverage_says_so(saved: Person):
     assert 0 < first["packs_read"]["count"] < first["packs"]["count"]
     for _ in range(2):
         saved.do("verify", "--share", "33.4%")
+    saved.do("verify", "latest")  # which changes nothing for the others
     content = saved.report("verify", "--coverage")["verified"][1]
     assert content["depth"] == "content"
     assert content["never"] == {"count": 0, "bytes": 0}
     assert "never" in saved.do("verify", "--coverage")
     assert saved.report("verify", "--older-than", "1d")["packs_read"]["count"] == 0
     assert saved.report("verify", "--max-read", "0")["packs_left"]["count"] == first["packs"]["count"]
+
+
+def test_chosen_snapshots_are_checked_alone(saved: Person):
+    """Nothing is said, or read, of what only others need."""
+    hurt = damage(saved)
+    report = saved.report("verify", "latest")  # the tree
+    assert 0 < report["packs_read"]["count"] < report["packs"]["count"]
+    assert (report["problems"], report["snapshots"], len(report["verified"])) == ([], 1, 1)
+    found = saved.run("verify", "latest~1", "--json")
+    assert found.returncode == 1
+    assert hurt in found.stdout.decode()
+    assert [line.split()[-1] for line in saved.do("snapshots").splitlines()[1:]] == ["distrusted", "verified"]
+    assert saved.run("verify", "tag:nothing").returncode == 1
+    assert "cannot be combined" in saved.run("verify", "latest", "--no-key").stderr.decode()
+
+
+def test_where_nobody_knows_what_a_snapshot_needs_everything_is_read(saved: Person):
+    for pack in (saved.repository / "meta").rglob("?" * 64):
+        size = pack.stat().st_size
+        with pack.open("r+b") as file:
+            file.seek(size // 10)
+            file.write(bytes(size * 8 // 10))
+    found = saved.run("verify", "latest")
+    assert found.returncode == 1
+    assert "every pack is read" in found.stderr.decode()
+    assert "needs what is missing or damaged" in found.stdout.decode()
 
 
 def test_the_structure_is_checked_without_data(saved: Person):

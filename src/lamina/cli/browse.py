@@ -95,7 +95,7 @@ def _add_history(verbs: Verbs) -> None:
         about="One line for each snapshot in which its content or metadata differ from the one before.",
         examples=(
             "lamina history etc/passwd --name web",
-            "lamina history etc/passwd --snapshot 'name:web & 2026-01-01..'",
+            "lamina history etc/passwd --name web --snapshot 2026-01-01..",
             "lamina history disk.img --json",
         ),
         run=run_history,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lamina import wiring
 from lamina.cli import exit_codes
 from lamina.cli.arguments import Verbs, typed
+from lamina.cli.selecting import SELECTORS_HELP, find_snapshots
 from lamina.cli.text import table
-from lamina.errors import UsageError
+from lamina.errors import SnapshotMissing, UsageError
 from lamina.model.quantities import format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
@@ -29,11 +31,12 @@ _NEXT_STEPS = (
 def add_to(verbs: Verbs) -> None:
     parser = verbs.add(
         "verify",
-        summary="read and check every object of the repository",
+        summary="read and check every object of the repository, or what some snapshots need",
         about="Exit code 1 if anything is damaged. Says in the repository which packs were found whole, and which snapshots"
         " need what is damaged: the next backups heal what they can.",
         examples=(
             "lamina verify",
+            "lamina verify web@latest mail@latest",
             "lamina verify --share 1/7",
             "lamina verify --older-than 30d --max-time 2h",
             "lamina verify --structure",
@@ -42,8 +45,13 @@ def add_to(verbs: Verbs) -> None:
             "lamina verify --coverage",
         ),
         run=run_verify,
+        repeated="snapshots",
     )
     add = parser.add_argument
+    add(
+        "snapshots", metavar="SNAPSHOT", nargs="*",
+        help=f"check these and all that they need, and nothing else: {SELECTORS_HELP}",
+    )  # fmt: skip
     add("--structure", action="store_true", help="read no data packs: records, index and links only")
     add("--share", metavar="SHARE", help="read that share of the packs, like 1/7, the longest unchecked first")
     add("--older-than", metavar="TIME", type=typed(parse_duration), help="read packs not checked for TIME, like 30d")
@@ -62,7 +70,7 @@ def run_verify(call: Call) -> int:
     arguments = call.arguments
     options = _options(call)
     asked = [name for name in _ALONE if getattr(arguments, name)]
-    if len(asked) > 1 or (asked and options.is_partial):
+    if len(asked) > 1 or (asked and (options.is_partial or arguments.snapshots)):
         raise UsageError(f"--{asked[0].replace('_', '-')} cannot be combined with other choices of what to check")
     if arguments.source:
         from lamina.cli.verify_source import run_verify_source
@@ -99,6 +107,11 @@ def _verify(call: Call, options: VerifyOptions) -> VerifyReport:
     from lamina.engine.verify import verify
 
     with call.repository() as (repository, operation):
+        if call.arguments.snapshots:
+            chosen = find_snapshots(call, repository, call.arguments.snapshots)
+            options = replace(options, snapshots=frozenset(one.id for one in chosen))
+            if not chosen:
+                raise SnapshotMissing("no snapshot is what was asked for", hint="see `lamina snapshots`")
         call.output.event("start", verb="verify")
         return verify(repository, operation, options)
 

@@ -8,10 +8,11 @@ from datetime import timedelta
 from lamina.engine.reachable import Reachability
 from lamina.engine.verifying.findings import Amount, Problem, VerifyReport, with_snapshots
 from lamina.engine.verifying.marks import Marker
+from lamina.engine.verifying.needed import needed_packs
 from lamina.engine.verifying.packs import FAULTS, Packs
 from lamina.engine.verifying.recorder import Recorder, depth_of
 from lamina.engine.verifying.selection import VerifyOptions, choose_packs
-from lamina.errors import RecordForged
+from lamina.errors import PruneRefused, RecordForged
 from lamina.model.ids import SessionId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role, Snapshot
@@ -24,6 +25,7 @@ from lamina.repository.object_names import (
     MANIFESTS,
     PACKS,
     REMOVALS,
+    SESSIONS,
     SNAPSHOTS,
     pack_id,
     snapshot_name,
@@ -36,6 +38,7 @@ __all__ = ["Amount", "Problem", "VerifyOptions", "VerifyReport", "verify"]
 
 ROUNDS = 3  # a prune that works meanwhile may take away what was just listed: then it is looked at once more
 _SAY_COMMITTED = (ATTRIBUTES, REMOVALS)  # records that are only ever written about a committed snapshot
+_OF_ONE_SESSION = (SNAPSHOTS, SESSIONS, ATTRIBUTES, REMOVALS)
 _READS_ALL = VerifyOptions()
 
 
@@ -135,7 +138,7 @@ class _Run:
             self._notes.append("what a writer key verified is not recorded: only owners and stewards are believed")
         if self.recorder is not None and self.recorder.failure:
             self._notes.append(f"what was verified could not be recorded: {self.recorder.failure}")
-        return self._notes
+        return list(dict.fromkeys(self._notes))
 
     def _prunes(self) -> set[str]:
         """What changes when a prune gets on."""
@@ -155,8 +158,8 @@ class _Run:
         has_index = self._guard("index/", self._repository.uncached_reader)
         found = sorted(self._repository.storage.objects(), key=lambda item: item.name)
         there = [item for item in found if inspector.is_pack(item.name)]
-        others = [item for item in found if not inspector.is_pack(item.name)]
-        chosen = self._choose(there)
+        others = [item for item in found if not inspector.is_pack(item.name) and self._is_asked_for(item.name)]
+        chosen = self._choose(self._needed(there) if has_index else there)
         if not self.seen:
             self._operation.progress.start("verify", sum(item.size for item in (*others, *chosen)))
         for item in others:
@@ -187,13 +190,37 @@ class _Run:
         except FAULTS:  # that is said of its record
             prune = None
         burying = set(prune.opened.buried) if prune is not None and prune.closed is None else set()
-        return [one for one in self._repository.snapshots(removed=True) if not one.removed or one.id not in burying]
+        chosen = self._options.snapshots
+        return [
+            one
+            for one in self._repository.snapshots(removed=True)
+            if (not one.removed or one.id not in burying) and (not chosen or one.id in chosen)
+        ]
+
+    def _is_asked_for(self, name: str) -> bool:
+        """Whether a record is to be checked: not if it speaks of other snapshots alone."""
+        folder, _, rest = name.partition("/")
+        if not self._options.snapshots or f"{folder}/" not in _OF_ONE_SESSION:
+            return True
+        return rest[:32] in {session.hex() for session in self._options.snapshots}
+
+    def _needed(self, there: Sequence[StoredObject]) -> Sequence[StoredObject]:
+        """The packs that the chosen snapshots need; all, if nobody knows."""
+        if not self._options.snapshots:
+            return there
+        try:
+            needed = needed_packs(self._repository, self.snapshots, self._operation)
+        except (PruneRefused, *FAULTS) as error:
+            self._notes.append(f"every pack is read, because {error.message}")
+            return there
+        return [item for item in there if pack_id(item.name) in needed]
 
     def _choose(self, there: Sequence[StoredObject]) -> Sequence[StoredObject]:
         """The packs to be read, in order."""
         if not self._options.is_partial and self.recorder is None:
             return there
-        self._coverage.keep_only(pack_id(item.name) for item in there)
+        if not self._options.snapshots:
+            self._coverage.keep_only(pack_id(item.name) for item in there)
         depth, known = depth_of(self._repository.role), self._coverage
         return choose_packs(
             there,

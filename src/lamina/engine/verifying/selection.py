@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 
 from lamina.errors import UsageError
+from lamina.model.ids import SessionId
 from lamina.repository.object_names import META
 from lamina.storage.storage import StoredObject
 
@@ -19,6 +20,7 @@ LastChecked = Callable[[StoredObject], datetime | None]  # None: never
 class VerifyOptions:
     """What one verify checks, and what it may write."""
 
+    snapshots: frozenset[SessionId] = frozenset()  # check these and what they need; none: everything
     structure_only: bool = False  # read no data packs
     share: Fraction = WHOLE  # of all packs' bytes
     older_than: timedelta | None = None  # read only packs that were not checked for so long
@@ -38,7 +40,7 @@ class VerifyOptions:
 
     @property
     def is_partial(self) -> bool:
-        """Whether some packs may stay unread."""
+        """Whether some packs of what is checked may stay unread."""
         limits = (self.older_than, self.max_time, self.max_read)
         return self.structure_only or self.share < 1 or any(limit is not None for limit in limits)
 
