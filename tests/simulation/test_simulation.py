@@ -25,6 +25,8 @@ HAPPENS = (
     "aborted",
     "caught up",
     "waiting prunes",
+    "verifies",
+    "protected",
 )
 
 
