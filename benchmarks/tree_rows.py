@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from itertools import islice
 from pathlib import Path
 from typing import ClassVar
 
 from benchmarks.comparison import CHANGED_SHARE, Comparison, Setting
-from benchmarks.process import Command, run_apart
+from benchmarks.process import Command, measure, run_apart, warm
 from benchmarks.programs import Program
+from benchmarks.samples import Sample
 from benchmarks.trees import Tree, change_files, first_difference
 
 ROWS = ("first", "verified", "unchanged", "changed", "restore", "list", "find")
@@ -23,6 +25,18 @@ class TreeComparison(Comparison):
     def __init__(self, setting: Setting, tree: Tree, subject: str) -> None:
         super().__init__(setting, tree.path, subject)
         self._tree = tree
+
+    def _measure_restore(self) -> None:
+        """Beside the programs, the same tree copied by `cp`: less than that no restore can take."""
+        super()._measure_restore()
+        if len(self._programs) == 1:
+            return  # nothing is compared
+        copy = self._place("restored")
+        warm(self._path)
+        command = Command(["cp", "-a", str(self._path), str(copy)], durable=copy)
+        figures = measure(command, log=self._setting.log)
+        self._samples.add(Sample(f"{self._prefix}restore", "plain copy", self._round, figures, None))
+        shutil.rmtree(copy)
 
     def _measure_list(self) -> None:
         for program in self._in_turn():
