@@ -52,7 +52,7 @@ def test_a_share_a_day_covers_everything_and_coverage_says_so(saved: Person):
 
 
 def test_chosen_snapshots_are_checked_alone(saved: Person):
-    """Nothing is said, or read, of what only others need."""
+    """Nothing is read of what only others need."""
     hurt = damage(saved)
     report = saved.report("verify", "latest")  # the tree
     assert 0 < report["packs_read"]["count"] < report["packs"]["count"]

@@ -6,6 +6,7 @@ import os
 import random
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -118,6 +119,20 @@ def test_whatever_was_acknowledged_survives_a_power_cut(
             check(disk, end, lambda place, seed=seed, share=share: random.Random(seed * place).random() < share)
         cuts += 2 + RANDOM_STATES
     record_property("power cuts", cuts)
+
+
+@pytest.mark.parametrize(("name", "stays_away"), [("index/delta/x", True), (f"data/{64 * 'a'}", False)])
+def test_a_record_that_was_deleted_stays_away(tmp_path: Path, name: str, stays_away: bool):
+    """What it said would count again; of packs nothing is promised."""
+    recorded = RecordedDisk(tmp_path / "above" / "repository")
+    with pytest.MonkeyPatch.context() as patches:
+        recorded.install(patches)
+        storage = LocalStorage(recorded.root, create=True)
+        storage.put(name, [b"said"])
+        storage.delete(name)
+    left = recorded.after_power_cut(len(recorded.events), lambda _: False)
+    assert left is not None
+    assert [item.name for item in left.objects()] == ([] if stays_away else [name])
 
 
 @pytest.mark.parametrize("left_out", ["directories", "files"])

@@ -139,17 +139,33 @@ def test_a_prune_at_any_moment_hides_no_damage(waiting: SmallRepository, number:
     assert any(snapshot.id.hex() in problem.snapshots for problem in report.problems)
 
 
-def test_where_prunes_get_on_all_the_time_nobody_is_marked(waiting: SmallRepository, monkeypatch: pytest.MonkeyPatch):
+class Dwindling(FaultyStorage):
+    """A storage in which something is deleted as soon as all was listed, each time."""
+
+    def __init__(self, storage: Storage) -> None:
+        super().__init__(storage)
+        self.looks = 0
+
+    def objects(self, prefix: str = "") -> Iterator[StoredObject]:
+        found = list(super().objects(prefix))
+        if not prefix:
+            self.looks += 1
+            self._storage.delete(next(item.name for item in found if item.name.startswith("data/00")))
+        return iter(found)
+
+
+def test_where_prunes_get_on_all_the_time_nobody_is_marked(waiting: SmallRepository):
     """What is found may be owed to them: it is said, and so is that."""
     small = waiting.copy()
     lost = chunk_of(small, "vm2@latest")
     flip_bit(small.storage, f"data/{lost.pack.hex()}", lost.offset + 100)
-    looks: list[str] = []
-    monkeypatch.setattr("lamina.engine.verify._Run._has_shrunk", lambda _: not looks.append("shrunk"))
-    repository = small.open()
+    for number in range(ROUNDS):
+        small.storage.put(f"data/00{number:062x}", [b"what a prune is about to delete"])
+    storage = Dwindling(small.storage)
+    repository = small.open(storage=storage)
     report = verify(repository, small.operation(), VerifyOptions(threads=0, mark=True))
     repository.close()
-    assert len(looks) == ROUNDS
+    assert storage.looks == ROUNDS
     assert report.problems
     assert not report.settled
     assert "verify again" in report.notes[0]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from lamina.engine.prune import PruneOptions, PrunePlan, PruneReport, Undoable
     from lamina.engine.pruning.waiting import Waited
 
+_ZERO = frozenset({"0", "0s", "0m", "0h"})
 _OPTIONS = ("undo_window", "wait", "abort_after", "max_repack", "max_time")  # None: as the engine has it
 
 
@@ -88,13 +89,13 @@ def _options(call: Call) -> PruneOptions:
 
 
 def _parse_window(text: str) -> timedelta:
-    """Hours or more, or 0."""
-    return timedelta() if text.strip() == "0" else parse_duration(text)
+    """Whole hours, days, weeks or years; or 0."""
+    return timedelta() if text.strip() in _ZERO else parse_duration(text)
 
 
 def _parse_time(text: str) -> timedelta:
     """A time to wait, or 0."""
-    return timedelta(seconds=0 if text.strip() in {"0", "0s", "0m", "0h"} else parse_timeout(text))
+    return timedelta(seconds=0 if text.strip() in _ZERO else parse_timeout(text))
 
 
 def _warn(call: Call, problems: Sequence[str]) -> None:
@@ -136,8 +137,10 @@ def _lines(report: PruneReport, zone: tzinfo) -> list[str]:
 def _undoable_lines(undoable: Undoable, zone: tzinfo) -> list[str]:
     if undoable.until is None:
         return []
-    many = _count(undoable.count, "forgotten snapshot")
-    return [f"{many} can still be brought back: prunes bury from {format_time(undoable.until, zone)} on"]
+    until = format_time(undoable.until, zone)
+    if undoable.count == 1:
+        return [f"1 forgotten snapshot can still be brought back; it may be buried from {until} on"]
+    return [f"{undoable.count} forgotten snapshots can still be brought back; the first may be buried from {until} on"]
 
 
 def _waiting(waited: Sequence[Waited], word: str, zone: tzinfo) -> list[str]:

@@ -50,7 +50,7 @@ def add_to(verbs: Verbs) -> None:
     add = parser.add_argument
     add(
         "snapshots", metavar="SNAPSHOT", nargs="*",
-        help=f"check these and all that they need, and nothing else: {SELECTORS_HELP}",
+        help=f"read only the records and packs of these: {SELECTORS_HELP}",
     )  # fmt: skip
     add("--structure", action="store_true", help="read no data packs: records, index and links only")
     add("--share", metavar="SHARE", help="read that share of the packs, like 1/7, the longest unchecked first")
@@ -109,9 +109,9 @@ def _verify(call: Call, options: VerifyOptions) -> VerifyReport:
     with call.repository() as (repository, operation):
         if call.arguments.snapshots:
             chosen = find_snapshots(call, repository, call.arguments.snapshots)
-            options = replace(options, snapshots=frozenset(one.id for one in chosen))
             if not chosen:
                 raise SnapshotMissing("no snapshot is what was asked for", hint="see `lamina snapshots`")
+            options = replace(options, snapshots=frozenset(one.id for one in chosen))
         call.output.event("start", verb="verify")
         return verify(repository, operation, options)
 

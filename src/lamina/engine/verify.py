@@ -21,10 +21,12 @@ from lamina.repository.generations import buried_by, missing_generations, newest
 from lamina.repository.inspection import Inspector
 from lamina.repository.object_names import (
     ATTRIBUTES,
+    DELTAS,
     GENERATIONS,
     MANIFESTS,
     PACKS,
     REMOVALS,
+    SEGMENTS,
     SESSIONS,
     SNAPSHOTS,
     pack_id,
@@ -100,7 +102,8 @@ class _Run:
         self._operation = operation
         self._begun = operation.clock.now()
         self._coverage = Coverage()
-        may_record = options.record and repository.role is not Role.WRITER
+        # what is read of chosen snapshots is no share of all: counting it would put off the rest
+        may_record = options.record and not options.snapshots and repository.role is not Role.WRITER
         self.recorder = Recorder(repository, self._coverage, self._begun, operation) if may_record else None
         self.packs = Packs(repository, options, self.recorder, operation)
         self._listed: set[str] = set()  # all objects, when they were last looked at
@@ -115,7 +118,7 @@ class _Run:
         for _ in range(ROUNDS):
             before = self._prunes()
             self._look()
-            self.is_settled = not self.problems or (self._prunes() == before and not self._has_shrunk())
+            self.is_settled = not self.problems or (self._prunes() == before and not self._has_deleted())
             if self.is_settled:
                 return
         self._notes.append(
@@ -145,9 +148,11 @@ class _Run:
         storage = self._repository.storage
         return {item.name for folder in (GENERATIONS, MANIFESTS) for item in storage.objects(folder)}
 
-    def _has_shrunk(self) -> bool:
-        """Whether anything went since all was listed: a prune that has said what it deletes takes its time to do it."""
-        return not self._listed <= {item.name for item in self._repository.storage.objects()}
+    def _has_deleted(self) -> bool:
+        """Whether a prune deleted anything since all was listed: it takes its time for what it has said before."""
+        folders = (*PACKS, DELTAS, SEGMENTS)
+        now = {item.name for folder in folders for item in self._repository.storage.objects(folder)}
+        return any(name.startswith(folders) for name in self._listed - now)
 
     def _look(self) -> None:
         """Snapshots are listed first, then the index, then all objects: a backup that ends meanwhile is no damage."""

@@ -11,8 +11,9 @@ from lamina.errors import Damaged, RepositoryError
 from lamina.model.ids import SessionId
 from lamina.model.snapshots import Role, Trust
 from lamina.repository.control import LAST_NUMBER, ControlRecords, record_number
+from lamina.repository.decisions import make_commits_durable
 from lamina.repository.format import Kind
-from lamina.repository.object_names import REMOVALS, numbered, session_folder, snapshot_name
+from lamina.repository.object_names import REMOVALS, numbered, session_folder
 from lamina.repository.records import AttributesRecord, RemovalRecord, from_us
 from lamina.storage.storage import Storage
 
@@ -87,21 +88,11 @@ def names_of(storage: Storage, folder: str, session: SessionId) -> list[str]:
     return [found.name for found in storage.objects(session_folder(folder, session))]
 
 
-def make_certain(storage: Storage, session: SessionId) -> None:
-    """Let commits that were seen outlive a power cut, before anything is said of one that would. Raises: StorageError.
-
-    In a directory a name is seen before it is durable; a put of what is there already ends when it and all beside it are.
-    Otherwise words about a snapshot could be left that never came to be, and prunes would look for it in vain.
-    """
-    name = snapshot_name(session)
-    storage.put(name, [storage.get(name)])
-
-
 def write_removal(
     storage: Storage, control: ControlRecords, session: SessionId, record: RemovalRecord, warn: Warn
 ) -> None:
     """Put the next tombstone (or its undoing). Raises: ObjectExists if another was faster."""
-    make_certain(storage, session)
+    make_commits_durable(storage, session)
     names = names_of(storage, REMOVALS, session)
     name = next_name(REMOVALS, session, names, after=fold_removals(control, names, warn).number)
     control.write(Kind.REMOVAL, name, record)

@@ -25,8 +25,8 @@ class Committed:
     """One snapshot that was committed."""
 
     root: ChunkId
-    removed_at: datetime | None  # by whoever removed it; None: it is not removed, or somebody protects it all the same
-    spared: bool = False  # it is removed, and may be protected
+    removed_at: datetime | None  # by whoever removed it; None: it is not removed, or spared
+    spared: str = ""  # why it stays although it is removed
 
 
 class _Found(NamedTuple):
@@ -58,7 +58,7 @@ def read_committed(
     committed: dict[SessionId, Committed] = {}
     for session, one in found.items():
         removed_at = removals[session]
-        spared = removed_at is not None and _may_be_protected(control, one, about.get(session, []))
+        spared = _why_spared(control, one, about.get(session, [])) if removed_at is not None else ""
         committed[session] = Committed(one.root, None if spared else removed_at, spared)
     return committed
 
@@ -96,14 +96,12 @@ def _read(storage: Storage, control: ControlRecords, name: str) -> _Found | None
     return _Found(ChunkId(record.root), record.protected, signed.signer)
 
 
-def _may_be_protected(control: ControlRecords, found: _Found, names: list[str]) -> bool:
-    """Whether a removed snapshot is protected all the same: whoever removed it died before he could look again.
-
-    What is damaged may say so.
-    """
+def _why_spared(control: ControlRecords, found: _Found, names: list[str]) -> str:
+    """Why a removed snapshot stays: it is protected, and whoever removed it died before he could look again; or may be."""
     damaged: list[str] = []
-    now = fold_attributes(control, names, found.signer, Attributes(protected=found.protected), damaged.append)
-    return now.protected or bool(damaged)
+    if fold_attributes(control, names, found.signer, Attributes(protected=found.protected), damaged.append).protected:
+        return "it is protected: `lamina unforget` shows it again; to let it go then, `lamina unprotect` and forget it"
+    return f"a damaged record may say that it is protected ({damaged[0]})" if damaged else ""
 
 
 def _removed_at(control: ControlRecords, names: list[str]) -> datetime | None:

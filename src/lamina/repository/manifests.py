@@ -21,9 +21,9 @@ from lamina.model.selector_text import parse
 from lamina.model.selectors import Either, HashName, only, select
 from lamina.model.snapshots import Origin, Role, Snapshot, Statistics, Trust
 from lamina.repository.access import Access
-from lamina.repository.attributes import Attributes, fold_attributes, fold_removals, make_certain, names_of, next_name
+from lamina.repository.attributes import Attributes, fold_attributes, fold_removals, names_of, next_name
 from lamina.repository.control import Signed, seal_body, unseal_body
-from lamina.repository.decisions import DECISIONS
+from lamina.repository.decisions import DECISIONS, make_commits_durable
 from lamina.repository.format import Kind
 from lamina.repository.generations import buried_by, read_buried
 from lamina.repository.object_names import ATTRIBUTES, REMOVALS, SNAPSHOTS, snapshot_name
@@ -176,7 +176,7 @@ class Manifests:
         tags = (now.tags | set(add_tags)) - set(remove_tags)
         changed = replace(now, tags=tags, **changes)  # type: ignore[arg-type]
         self._check_may_edit(found, changed, now)
-        make_certain(access.storage, session)
+        make_commits_durable(access.storage, session)
         body, tag_hashes = found.attributes.body, found.attributes.tag_hashes
         if (changed.tags, changed.note) != (now.tags, now.note):
             body = self._seal_names(found, changed)

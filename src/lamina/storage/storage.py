@@ -29,7 +29,8 @@ class Storage(Protocol):
     Every implementation promises:
 
     - atomic: an object is absent or whole, never half-written;
-    - durable: when `put` returns, the bytes survive a power cut, and so do the records that were seen in its folder before;
+    - durable: when `put` returns, the bytes survive a power cut, also if they were there before; so do the objects that
+      were seen directly in that folder, and so does a `delete`: but for names that are hashes, which may lie apart;
     - once: `put` returns only if the name now holds exactly these bytes; if it holds others, they stay and
       `ObjectExists` is raised; of many at once with different bytes exactly one returns;
     - listed: what `put` stored, the next `objects` shows; unfinished writes are never shown;

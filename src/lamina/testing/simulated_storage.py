@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Protocol, TypeVar
 
 from lamina.errors import ObjectExists, ObjectMissing, ObjectTruncated, StorageUnavailable
-from lamina.storage.names import check_name, check_prefix
+from lamina.storage.names import check_name, check_prefix, spread_name
 from lamina.storage.storage import Parts, StoredObject
 
 T = TypeVar("T")
@@ -130,7 +130,7 @@ class Disk:
         held = self._objects.pop(check_name(name), None)
         if held is not None:
             del self._names[bisect_left(self._names, name)]
-            if self.lazy:
+            if self.lazy and spread_name(name) != name:  # other names are gone for good
                 held.touched = self._now()
                 self._deleted[name] = held
 

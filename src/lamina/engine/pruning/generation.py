@@ -14,9 +14,8 @@ from lamina.model.ids import PackId, SessionId
 from lamina.model.operation import Operation
 from lamina.repository.access import Access
 from lamina.repository.announcements import undecided
-from lamina.repository.attributes import make_certain
 from lamina.repository.committed import Committed, read_committed
-from lamina.repository.decisions import decide_abort
+from lamina.repository.decisions import decide_abort, make_commits_durable
 from lamina.repository.format import Kind
 from lamina.repository.generations import (
     Generation,
@@ -90,8 +89,8 @@ class Pruning:
             sorted(seen.committed), sorted(removed), sorted(seen.burying), sorted(seen.condemned), said
         )
         number = seen.number
-        for session in record.committed[:1]:  # with all beside it
-            make_certain(self._access.storage, SessionId(session))
+        if record.committed:
+            make_commits_durable(self._access.storage, SessionId(record.committed[0]))  # and all beside it
         while True:
             with suppress(ObjectExists):
                 self._access.control.write(Kind.GENERATION_OPEN, generation_name(number, "open"), record)

@@ -130,7 +130,7 @@ def _look_at_snapshots(access: Access, undo_window: timedelta, operation: Operat
         if (pack := find_pack(name)) is not None:
             listed.pop(pack, None)
     problems = [
-        f"snapshot {session.hex()[:8]} is forgotten and may be protected: it stays, until you `lamina unforget` it"
+        f"snapshot {session.hex()[:8]} is forgotten, and stays: {one.spared}"
         for session, one in committed.items()
         if one.spared
     ]

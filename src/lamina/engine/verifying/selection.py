@@ -22,7 +22,7 @@ class VerifyOptions:
 
     snapshots: frozenset[SessionId] = frozenset()  # check these and what they need; none: everything
     structure_only: bool = False  # read no data packs
-    share: Fraction = WHOLE  # of all packs' bytes
+    share: Fraction = WHOLE  # of the bytes of all packs that are checked
     older_than: timedelta | None = None  # read only packs that were not checked for so long
     max_time: timedelta | None = None  # begin to read no pack after that
     max_read: int | None = None  # bytes of packs

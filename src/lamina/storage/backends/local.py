@@ -121,11 +121,26 @@ class LocalStorage:
                 os.unlink(path, dir_fd=self._root)
             except _MISSING:
                 self._check_absent(path)
+                return
+            if path == name:  # not spread: few, and what they say would count again if a power cut brought them back
+                self._flush_folder(path)
 
     def close(self) -> None:
         if self._root >= 0:
             os.close(self._root)
             self._root = -1
+
+    def _flush_folder(self, path: str) -> None:
+        try:
+            directory = os.open(
+                os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._root
+            )
+        except _MISSING:
+            return  # somebody removed it, too
+        try:
+            fsync_directory(directory)
+        finally:
+            os.close(directory)
 
     def _link(self, directory: int, last: str, parts: Parts) -> bool:
         """Write a file and give it its name; False if the name is taken."""
