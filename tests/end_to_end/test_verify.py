@@ -62,7 +62,24 @@ def test_chosen_snapshots_are_checked_alone(saved: Person):
     assert hurt in found.stdout.decode()
     assert [line.split()[-1] for line in saved.do("snapshots").splitlines()[1:]] == ["distrusted", "verified"]
     assert saved.run("verify", "tag:nothing").returncode == 1
-    assert "cannot be combined" in saved.run("verify", "latest", "--no-key").stderr.decode()
+    assert "checked whole" in saved.run("verify", "latest", "--no-key").stderr.decode()
+    assert "checked whole" in saved.run("verify", "latest", "--share", "1/2").stderr.decode()
+
+
+def test_a_snapshot_that_cannot_be_listed_is_no_reason_to_say_that_all_is_right(saved: Person):
+    """Nobody knows whether it is one of those that were meant."""
+    records = sorted((saved.repository / "snapshots").iterdir())
+    records[0].write_bytes(records[0].read_bytes()[:-1])
+    found = saved.run("verify", "all", "--cache-dir", str(saved.directory / "new"))
+    assert found.returncode == 1
+    assert f"snapshots/{records[0].name}" in found.stdout.decode()
+
+
+def test_a_forgotten_snapshot_can_be_checked_before_it_is_brought_back(saved: Person):
+    forgotten = saved.report("forget", "latest", "--force")["snapshots"][0]
+    assert saved.report("verify", forgotten[:8])["snapshots"] == 1
+    assert saved.report("verify", "removed")["snapshots"] == 1
+    assert saved.report("verify", "latest")["snapshots"] == 1  # of those that are kept
 
 
 def test_where_nobody_knows_what_a_snapshot_needs_everything_is_read(saved: Person):

@@ -16,8 +16,8 @@ from lamina.errors import RepositoryError, StorageUnavailable, UsageError
 from lamina.model.process import Process
 from lamina.repository.control import LAST_NUMBER
 from lamina.repository.format import Kind
-from lamina.repository.object_names import DELTAS, MANIFESTS, SNAPSHOTS
-from lamina.repository.records import ManifestRecord
+from lamina.repository.object_names import ATTRIBUTES, DELTAS, MANIFESTS, SNAPSHOTS, numbered, session_folder
+from lamina.repository.records import AttributesRecord, ManifestRecord
 from lamina.repository.writer import EncodingOptions
 from lamina.storage.storage import Storage
 from lamina.testing.damage import flip_bit
@@ -305,6 +305,22 @@ def test_a_forget_that_dies_before_it_sees_a_protection_costs_nothing(small: Sma
         repository.unforget(snapshot)
     assert run_prune(small).problems == ()
     assert small.restore("latest") == OLD
+
+
+def test_a_writers_nonsense_keeps_no_snapshot_for_ever(forgotten: SmallRepository):
+    """Only an owner or a steward can protect; what is damaged may be of one of them."""
+    gone = next(one for one in forgotten.snapshots(removed=True) if one.removed)
+    name = numbered(session_folder(ATTRIBUTES, gone.id), 2)
+    record = AttributesRecord("nonsense", None, True, [], 0)
+    with closing(forgotten.open("other")) as writer:
+        writer.access.control.write(Kind.ATTRIBUTES, name, record)
+    copy = forgotten.copy()
+    assert run_prune(copy).buried == (gone.id,)
+    forgotten.storage.delete(name)
+    forgotten.storage.put(name, [b"junk"])
+    report = run_prune(forgotten)
+    assert report.buried == ()
+    assert any(name in problem and "delete it" in problem for problem in report.problems)
 
 
 def test_who_protects_a_snapshot_that_is_being_forgotten_is_told(small: SmallRepository):

@@ -11,6 +11,7 @@ import pytest
 
 from lamina.engine.prune import PruneOptions, prune
 from lamina.engine.verify import ROUNDS, VerifyOptions, VerifyReport, verify
+from lamina.engine.verifying.needed import needed_packs
 from lamina.errors import LaminaError, StorageUnavailable
 from lamina.model.process import Process
 from lamina.repository.contents import iter_parts
@@ -170,6 +171,37 @@ def test_where_prunes_get_on_all_the_time_nobody_is_marked(waiting: SmallReposit
     assert not report.settled
     assert "verify again" in report.notes[0]
     assert report.distrusted == ()
+
+
+@pytest.mark.parametrize("number", range(1, 60, 2))
+def test_all_that_a_chosen_snapshot_needs_is_read(waiting: SmallRepository, number: int):
+    """Wherever a prune moves what it needs meanwhile, and dies before it deletes anything."""
+    small = waiting.copy()
+    dying = FaultyStorage(small.storage, [Fault("put", prefix="generations/00000001/closed", lasting=True)])
+
+    def die() -> None:
+        with pytest.raises(StorageUnavailable):
+            run_prune(small, dying)
+
+    storage = Interrupted(small.storage, number, die)
+    repository = small.open(storage=storage)
+    chosen = repository.find_snapshot("vm2@latest").id
+    report = verify(repository, small.operation(), VerifyOptions(threads=0, mark=True, snapshots=frozenset({chosen})))
+    needed = needed_packs(repository, repository.snapshots()[-1:], small.operation())
+    repository.close()
+    assert report.problems == ()
+    assert report.settled
+    assert report.checked.packs >= len(needed)
+
+
+def test_a_chosen_snapshot_that_is_gone_when_it_is_looked_at_is_a_problem(waiting: SmallRepository):
+    small = waiting.copy()
+    repository = small.open()
+    chosen = repository.find_snapshot("vm0@latest", removed=True).id
+    run_prune(small)
+    report = verify(repository, small.operation(), VerifyOptions(threads=0, snapshots=frozenset({chosen})))
+    repository.close()
+    assert [problem.snapshots for problem in report.problems] == [(chosen.hex(),)]
 
 
 def try_prune(small: SmallRepository) -> None:

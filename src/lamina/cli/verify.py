@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from lamina.engine.verify import Problem, VerifyOptions, VerifyReport
     from lamina.engine.verifying.findings import Amount
     from lamina.engine.verifying.overview import CoverageReport
+    from lamina.model.ids import SessionId
+    from lamina.model.snapshots import Snapshot
+    from lamina.repository.repository import Repository
 
 _ALONE = ("no_key", "coverage", "source")  # each is another question
 _NEXT_STEPS = (
@@ -70,7 +74,11 @@ def run_verify(call: Call) -> int:
     arguments = call.arguments
     options = _options(call)
     asked = [name for name in _ALONE if getattr(arguments, name)]
-    if len(asked) > 1 or (asked and (options.is_partial or arguments.snapshots)):
+    if arguments.snapshots and (asked or options.is_partial):
+        raise UsageError(
+            "chosen snapshots are checked whole", hint="leave out the snapshots, or the choices of what to read"
+        )
+    if len(asked) > 1 or (asked and options.is_partial):
         raise UsageError(f"--{asked[0].replace('_', '-')} cannot be combined with other choices of what to check")
     if arguments.source:
         from lamina.cli.verify_source import run_verify_source
@@ -108,12 +116,21 @@ def _verify(call: Call, options: VerifyOptions) -> VerifyReport:
 
     with call.repository() as (repository, operation):
         if call.arguments.snapshots:
-            chosen = find_snapshots(call, repository, call.arguments.snapshots)
-            if not chosen:
-                raise SnapshotMissing("no snapshot is what was asked for", hint="see `lamina snapshots`")
-            options = replace(options, snapshots=frozenset(one.id for one in chosen))
+            options = replace(options, snapshots=_chosen(call, repository))
         call.output.event("start", verb="verify")
         return verify(repository, operation, options)
+
+
+def _chosen(call: Call, repository: Repository) -> frozenset[SessionId]:
+    """The snapshots that are asked for; forgotten ones where no others are meant. Raises: SnapshotMissing, UsageError."""
+    texts = call.arguments.snapshots
+    chosen: list[Snapshot] = []
+    with suppress(SnapshotMissing):
+        chosen = find_snapshots(call, repository, texts)
+    chosen = chosen or find_snapshots(call, repository, texts, removed=True)
+    if not chosen:
+        raise SnapshotMissing("no snapshot is what was asked for", hint="see `lamina snapshots`")
+    return frozenset(one.id for one in chosen)
 
 
 def _without_key(call: Call) -> VerifyReport:

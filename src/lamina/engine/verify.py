@@ -27,7 +27,6 @@ from lamina.repository.object_names import (
     PACKS,
     REMOVALS,
     SEGMENTS,
-    SESSIONS,
     SNAPSHOTS,
     pack_id,
     snapshot_name,
@@ -40,7 +39,6 @@ __all__ = ["Amount", "Problem", "VerifyOptions", "VerifyReport", "verify"]
 
 ROUNDS = 3  # a prune that works meanwhile may take away what was just listed: then it is looked at once more
 _SAY_COMMITTED = (ATTRIBUTES, REMOVALS)  # records that are only ever written about a committed snapshot
-_OF_ONE_SESSION = (SNAPSHOTS, SESSIONS, ATTRIBUTES, REMOVALS)
 _READS_ALL = VerifyOptions()
 
 
@@ -118,13 +116,18 @@ class _Run:
         for _ in range(ROUNDS):
             before = self._prunes()
             self._look()
-            self.is_settled = not self.problems or (self._prunes() == before and not self._has_deleted())
+            is_certain = not self.problems and not self._options.snapshots  # what these need, a prune may have moved
+            self.is_settled = is_certain or (self._prunes() == before and not self._has_deleted())
             if self.is_settled:
-                return
-        self._notes.append(
-            f"prunes got on during each of {ROUNDS} looks: what is said to be missing may only have been moved."
-            " No snapshot was marked; verify again when no prune runs"
-        )
+                break
+        else:
+            self._notes.append(
+                f"prunes got on during each of {ROUNDS} looks: what is said to be missing may only have been moved."
+                " No snapshot was marked; verify again when no prune runs"
+            )
+        for session in self._options.snapshots - {snapshot.id for snapshot in self.snapshots}:
+            what = "was there when it was chosen, and is not any more: it was not checked"
+            self.problems.append(Problem(f"snapshot {session.hex()[:8]}", what, (session.hex(),)))
 
     def mark(self) -> None:
         """Write down what came of it, if that is wanted, is certain, and anybody would believe it."""
@@ -163,7 +166,7 @@ class _Run:
         has_index = self._guard("index/", self._repository.uncached_reader)
         found = sorted(self._repository.storage.objects(), key=lambda item: item.name)
         there = [item for item in found if inspector.is_pack(item.name)]
-        others = [item for item in found if not inspector.is_pack(item.name) and self._is_asked_for(item.name)]
+        others = [item for item in found if not inspector.is_pack(item.name)]
         chosen = self._choose(self._needed(there) if has_index else there)
         if not self.seen:
             self._operation.progress.start("verify", sum(item.size for item in (*others, *chosen)))
@@ -201,13 +204,6 @@ class _Run:
             for one in self._repository.snapshots(removed=True)
             if (not one.removed or one.id not in burying) and (not chosen or one.id in chosen)
         ]
-
-    def _is_asked_for(self, name: str) -> bool:
-        """Whether a record is to be checked: not if it speaks of other snapshots alone."""
-        folder, _, rest = name.partition("/")
-        if not self._options.snapshots or f"{folder}/" not in _OF_ONE_SESSION:
-            return True
-        return rest[:32] in {session.hex() for session in self._options.snapshots}
 
     def _needed(self, there: Sequence[StoredObject]) -> Sequence[StoredObject]:
         """The packs that the chosen snapshots need; all, if nobody knows."""

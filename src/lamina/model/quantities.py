@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import Decimal
 
@@ -17,6 +18,7 @@ _DECIMAL = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "p": 10**15}
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?([kmgtp]?)(i?b?)", re.IGNORECASE)
 
 _DAYS = {"h": timedelta(hours=1), "d": timedelta(days=1), "w": timedelta(weeks=1), "y": timedelta(days=365)}
+_LONGEST = timedelta(days=365_000)  # from any date that people write, that leads to another
 _DURATION = re.compile(r"(?:[0-9]{1,6}[hdwy])+", re.IGNORECASE)
 _TIMEOUT = re.compile(r"([0-9]{1,9}(?:\.[0-9]+)?)([smh]?)")
 _DURATION_PART = re.compile(r"([0-9]+)([hdwy])", re.IGNORECASE)
@@ -60,10 +62,11 @@ def parse_duration(text: str) -> timedelta:
     """
     if _DURATION.fullmatch(text.strip()) is None:
         raise UsageError(f"{text!r} is not a duration", hint="write for example 12h, 30d, 2w or 1y")
-    try:
-        return sum((int(number) * _DAYS[unit.lower()] for number, unit in _DURATION_PART.findall(text)), timedelta())
-    except OverflowError as error:
-        raise UsageError(f"{text!r} is too long a time") from error
+    with suppress(OverflowError):
+        found = sum((int(number) * _DAYS[unit.lower()] for number, unit in _DURATION_PART.findall(text)), timedelta())
+        if found <= _LONGEST:
+            return found
+    raise UsageError(f"{text!r} is too long a time", hint="a thousand years are the most")
 
 
 def parse_timeout(text: str) -> float:

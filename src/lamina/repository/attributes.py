@@ -34,24 +34,27 @@ class Attributes:
 
 
 def fold_attributes(
-    control: ControlRecords, names: Sequence[str], writer: Certificate, first: Attributes, warn: Warn
+    control: ControlRecords, names: Sequence[str], writer: Certificate | None, first: Attributes, warn: Warn
 ) -> Attributes:
-    """*first*, changed by every record among *names* that may be believed. Raises: Damaged, StorageError.
+    """*first*, changed by every record among *names* that may be believed. Raises: StorageError.
 
-    Owner and steward are believed in everything. The snapshot's own writer is believed only as long as no other record
-    is, and only where it cannot cost the snapshot its life: trust, tags and note — so that a stolen writer key cannot expire, unprotect
-    or rewrite snapshots.
+    Owner and steward are believed in everything. The snapshot's own *writer* (None: nobody) is believed only as long as no other
+    record is, and only where it cannot cost the snapshot its life: trust, tags and note — so that a stolen writer key cannot
+    expire, unprotect or rewrite snapshots.
     """
     now = first
     for signed in control.numbered(names, Kind.ATTRIBUTES, AttributesRecord, warn):
+        is_writer = signed.signer.role is Role.WRITER
+        if is_writer and (writer is None or now.number or signed.signer.slot != writer.slot):
+            continue
         try:
             said = decode_attributes(signed.structure, signed.name, signed.body or now.body)
         except Damaged as error:
             warn(f"{error.message}; it is left out")
             continue
-        if signed.signer.role is not Role.WRITER:
+        if not is_writer:
             now = said
-        elif now.number == 0 and signed.signer.slot == writer.slot and set(said.tag_hashes) >= set(now.tag_hashes):
+        elif set(said.tag_hashes) >= set(now.tag_hashes):
             now = replace(now, trust=said.trust, tag_hashes=said.tag_hashes, body=said.body, number=said.number)
     return now
 

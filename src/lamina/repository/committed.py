@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, NoReturn
 
-from lamina.crypto.certificates import Certificate
 from lamina.errors import Damaged, PruneRefused, RecordForged
 from lamina.model.ids import ChunkId, SessionId
 from lamina.repository.attributes import Attributes, fold_attributes
@@ -30,11 +29,10 @@ class Committed:
 
 
 class _Found(NamedTuple):
-    """What the record of a snapshot says, and who signed it."""
+    """What the record of a snapshot says."""
 
     root: ChunkId
     protected: bool
-    signer: Certificate
 
 
 def read_committed(
@@ -83,25 +81,25 @@ def _session(name: str) -> SessionId | None:
 def _read(storage: Storage, control: ControlRecords, name: str) -> _Found | None:
     """None for an abort marker, and for what is forged: that is nobody's snapshot."""
     try:
-        signed = control.decode(storage.get(name), name, DECISIONS)
+        record = control.decode(storage.get(name), name, DECISIONS).structure
     except RecordForged:
         return None
     except Damaged as error:
         raise PruneRefused(
             f"{error.message}; whether it is a snapshot, and what it needs, is not known", hint=_MEND
         ) from error
-    record = signed.structure
     if not isinstance(record, SnapshotRecord):
         return None
-    return _Found(ChunkId(record.root), record.protected, signed.signer)
+    return _Found(ChunkId(record.root), record.protected)
 
 
 def _why_spared(control: ControlRecords, found: _Found, names: list[str]) -> str:
     """Why a removed snapshot stays: it is protected, and whoever removed it died before he could look again; or may be."""
     damaged: list[str] = []
-    if fold_attributes(control, names, found.signer, Attributes(protected=found.protected), damaged.append).protected:
+    # a writer's word protects nothing
+    if fold_attributes(control, names, None, Attributes(protected=found.protected), damaged.append).protected:
         return "it is protected: `lamina unforget` shows it again; to let it go then, `lamina unprotect` and forget it"
-    return f"a damaged record may say that it is protected ({damaged[0]})" if damaged else ""
+    return f"that it is protected may stand in a record that is damaged ({damaged[0]}): {_MEND}" if damaged else ""
 
 
 def _removed_at(control: ControlRecords, names: list[str]) -> datetime | None:

@@ -10,21 +10,26 @@ from lamina.model.operation import Operation
 from lamina.model.snapshots import Snapshot
 from lamina.repository.index import Index
 from lamina.repository.liveness import Liveness
-from lamina.repository.pack_use import list_packs, survey
 from lamina.repository.repository import Repository
 
 
 def needed_packs(repository: Repository, snapshots: Iterable[Snapshot], operation: Operation) -> frozenset[PackId]:
-    """Every pack with a copy of anything that *snapshots* need.
+    """Every pack of the index with a copy of anything that *snapshots* need, whether or not it is there.
 
     Raises: PruneRefused if some of their metadata cannot be read, so that nobody knows; Damaged, StorageError, Stopped.
     """
     access = repository.access
     with closing(Index(None, operation.progress.message)) as index:
         index.load(access.storage, access.control)
-        index.join()
+        table = index.join()
         live = Liveness(access, index, operation.check_stop)
         for snapshot in snapshots:
             live.mark(snapshot.root)
-        uses = survey(index.join(), live, list_packs(access.storage), trust_copies=False)
-        return frozenset(one.id for one in uses if not one.is_empty)
+        needed: set[PackId] = set()
+        previous, is_needed = b"", False
+        for ordinal, (chunk, pack, *_) in enumerate(table.rows() if table is not None else ()):
+            if chunk != previous:  # only the first place of a chunk is marked
+                previous, is_needed = chunk, live.is_marked(ordinal)
+            if is_needed and table is not None:
+                needed.add(table.packs[pack].id)
+        return frozenset(needed)
