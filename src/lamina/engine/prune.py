@@ -19,8 +19,10 @@ from lamina.errors import ObjectMissing, PruneRefused, UsageError
 from lamina.model.ids import SessionId
 from lamina.model.operation import Operation
 from lamina.model.process import Process
+from lamina.repository.access import Access
 from lamina.repository.announcements import undecided
-from lamina.repository.generations import newest_generation
+from lamina.repository.generations import Generation, newest_generation
+from lamina.repository.index_records import newest_manifest
 from lamina.repository.repository import Repository
 
 FOLD_DELTAS = 32  # so many deltas of sessions that ended are worth a generation of their own
@@ -139,16 +141,23 @@ def _look(repository: Repository, options: PruneOptions, operation: Operation, p
     """Look until what was seen is of one moment; a generation under way that makes no sense any more is called off."""
     access = repository.access
     while True:
-        before = newest_generation(access.storage, access.control)
+        before = _how_far(access)
         try:
             return look(access, _rules(repository, options), options.undo_window, operation)
         except (PruneRefused, ObjectMissing):
-            now = newest_generation(access.storage, access.control)
+            now = _how_far(access)
             if now != before:
                 continue  # another prune went on meanwhile
-            if now is not None and now.closed is None:
-                pruning.call_off(now)
+            generation, _ = now
+            if generation is not None and generation.closed is None:
+                pruning.call_off(generation)
             raise
+
+
+def _how_far(access: Access) -> tuple[Generation | None, int]:
+    """How far prunes have come: the newest generation, and the number of the newest manifest. Raises: Damaged, StorageError."""
+    manifest = newest_manifest(access.storage, access.control)
+    return newest_generation(access.storage, access.control), manifest.number if manifest is not None else 0
 
 
 def _undoable(seen: Outlook, options: PruneOptions) -> Undoable:
