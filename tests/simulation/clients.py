@@ -14,21 +14,15 @@ from lamina.engine.verify import VerifyOptions, verify
 from lamina.errors import (
     ChunkMissing,
     Damaged,
-    ObjectExists,
     RepositoryError,
     SessionAborted,
     SnapshotMissing,
     StorageError,
-    UsageError,
 )
 from lamina.model.entries import Entry, EntryType, Slice, SlicedContent
 from lamina.model.process import Process
 from lamina.model.snapshots import Snapshot
-from lamina.repository.attributes import names_of, next_name
 from lamina.repository.chunks import ChunkReader
-from lamina.repository.format import Kind
-from lamina.repository.object_names import REMOVALS
-from lamina.repository.records import RemovalRecord
 from lamina.repository.repository import Repository
 from lamina.repository.sessions import Session, SnapshotFacts
 from lamina.repository.trees import DirectoryWriter, read_directory, walk_tree
@@ -37,6 +31,7 @@ from lamina.storage.retrying import Patience, Retrying
 from lamina.testing.repositories import SmallRepository
 from lamina.testing.simulated_storage import SimulatedStorage
 from tests.simulation.oracle import PIECES, Oracle, Pieces, Tree, content, piece
+from tests.simulation.people import People
 from tests.simulation.scheduler import DAY, HOUR, MINUTE, Client
 
 Life = Callable[[Client], None]
@@ -79,6 +74,9 @@ class Actors:
     small: SmallRepository
     oracle: Oracle
 
+    def __post_init__(self) -> None:
+        self.people = People(self.oracle)
+
     @contextmanager
     def opened(self, client: Client, holder: str, cache: Path | None = None) -> Iterator[Repository]:
         """The repository as *client* opens it."""
@@ -118,7 +116,7 @@ class Actors:
                 client.rest(MINUTE, HOUR, DAY)
                 try:
                     with self.opened(client, holder) as repository:
-                        self._keep(client, repository)
+                        self.people.keep(client, repository)
                 except (StorageError, SnapshotMissing):
                     self.oracle.counts["failed to keep"] += 1
 
@@ -143,7 +141,7 @@ class Actors:
                 try:
                     with self.opened(client, holder, host.cache) as repository:
                         if chance.random() < 0.6:
-                            self._keep(client, repository)  # as `forget --prune` does
+                            self.people.keep(client, repository)  # as `forget --prune` does
                         self.count_prune(prune(repository, host.process(client), options, client.operation()))
                 except (StorageError, SnapshotMissing):
                     self.oracle.counts["failed prunes"] += 1
@@ -191,7 +189,7 @@ class Actors:
                     with self.opened(client, "other") as repository:
                         snapshots = repository.snapshots()
                         if snapshots:
-                            self._forge_removal(repository, client.chance.choice(snapshots))
+                            self.people.forge_removal(repository, client.chance.choice(snapshots))
                 except (StorageError, RepositoryError):
                     continue
 
@@ -290,69 +288,6 @@ class Actors:
         session.checkpoint()
         if session.is_behind:
             session.catch_up()
-
-    def _keep(self, client: Client, repository: Repository) -> None:
-        chance = client.chance
-        snapshots = [one for one in repository.snapshots(removed=True) if one.id in self.oracle.saved]
-        if not snapshots:
-            return
-        many = len(snapshots) if chance.random() < 0.5 else chance.randint(1, 3)  # now and then nearly all
-        chosen = chance.sample(snapshots, min(len(snapshots), many))
-        if chance.random() < 0.5:
-            chosen = [*snapshots[-1:], *chosen[1:]]  # what came last is what was a mistake
-        for snapshot in chosen:
-            do = chance.choices((self._forget, self._unforget, self._protect, self._unprotect), (16, 4, 1, 1))[0]
-            do(repository, snapshot)
-
-    def _forget(self, repository: Repository, snapshot: Snapshot) -> None:
-        self.oracle.begin_forget(snapshot.id)
-        try:
-            repository.forget(snapshot)
-        except UsageError:
-            self.oracle.counts["too protected to forget"] += 1
-        except ObjectExists:
-            self.oracle.counts["failed to keep"] += 1
-        except (SnapshotMissing, Damaged):
-            raise
-        except RepositoryError:  # it was protected meanwhile, and a prune may have been faster
-            self.oracle.counts["too late to unforget"] += 1
-        finally:
-            self.oracle.end_forget(snapshot.id)
-
-    def _unforget(self, repository: Repository, snapshot: Snapshot) -> None:
-        forgets = self.oracle.begin_unforget(snapshot.id)
-        try:
-            repository.unforget(snapshot)
-        except StorageError:
-            raise
-        except RepositoryError:
-            self.oracle.counts["too late to unforget"] += 1
-        else:
-            self.oracle.promise_again(snapshot.id, forgets)
-
-    def _protect(self, repository: Repository, snapshot: Snapshot) -> None:
-        unprotects = self.oracle.begin_protect(snapshot.id)
-        try:
-            repository.protect(snapshot)
-        except (SnapshotMissing, Damaged):
-            raise
-        except RepositoryError:
-            self.oracle.counts["too late to protect"] += 1
-        else:
-            self.oracle.promise_protection(snapshot.id, unprotects)
-
-    def _unprotect(self, repository: Repository, snapshot: Snapshot) -> None:
-        self.oracle.begin_unprotect(snapshot.id)
-        try:
-            repository.protect(snapshot, protected=False)
-        finally:
-            self.oracle.end_unprotect(snapshot.id)
-
-    def _forge_removal(self, repository: Repository, snapshot: Snapshot) -> None:
-        """Put a tombstone that is signed by a writer's key."""
-        name = next_name(REMOVALS, snapshot.id, names_of(repository.storage, REMOVALS, snapshot.id), after=0)
-        self.oracle.forged.add(name)
-        repository.access.control.write(Kind.REMOVAL, name, RemovalRecord(removed=True, time=0))
 
     def _verify(self, client: Client, repository: Repository) -> None:
         share, is_writing = client.chance.choice((Fraction(1), Fraction(1, 3))), client.chance.random() < 0.5
