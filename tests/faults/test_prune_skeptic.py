@@ -25,7 +25,7 @@ from lamina.testing.repositories import SmallRepository
 from lamina.testing.storages import Effect, Fault, FaultyStorage
 from tests.faults.test_attacks import poison
 from tests.unit.engine.test_prune import NOW, forget, names, run_prune
-from tests.unit.engine.test_prune_beside import IMPATIENT, NEW, OLD, SHARED, commit, is_open, put, running
+from tests.unit.engine.test_prune_beside import IMPATIENT, NEW, OLD, SHARED, commit, is_manifest, is_open, put, running
 
 HERE = Process("host", "boot", 7, 70)
 EAGER = replace(NOW, threshold=1.0)  # rewrites whatever it can
@@ -230,6 +230,20 @@ def forgotten(small: SmallRepository) -> SmallRepository:
     small.back_up(NEW, name="kept")
     forget(small, "gone@latest")
     return small
+
+
+def test_who_protects_what_a_prune_is_about_to_bury_is_told(forgotten: SmallRepository):
+    """It looked for the last time before that was brought back and protected."""
+
+    def rescue() -> None:
+        with closing(forgotten.open()) as repository:
+            gone = repository.find_snapshot("gone@latest", removed=True)
+            for rescuing in (repository.unforget, repository.protect):
+                with pytest.raises(RepositoryError, match="may have buried"):
+                    rescuing(gone)
+
+    report = prune_here(forgotten, Between(forgotten.storage, is_manifest, rescue))
+    assert len(report.buried) == 1
 
 
 def test_what_a_prune_has_decided_to_bury_is_listed_no_more_and_is_no_damage(forgotten: SmallRepository):

@@ -238,15 +238,18 @@ class Repository:
     def protect(self, snapshot: Snapshot, *, protected: bool = True) -> Snapshot:
         """Let a snapshot be one that cannot be forgotten, or not any more.
 
-        Raises: NotPermitted, ObjectExists; RepositoryError if it was forgotten meanwhile.
+        Raises: NotPermitted, ObjectExists; RepositoryError if it was forgotten meanwhile, or a prune may have buried it.
         """
         self.check_keeper("protect snapshots, or end that")
         changed = self._manifests.edit(snapshot, add_tags=(), remove_tags=(), protected=protected)
-        if protected and self.get_snapshot(snapshot.id).removed:
-            raise RepositoryError(
-                f"snapshot {snapshot.short_id} is forgotten: that it is protected now does not bring it back",
-                hint="`lamina unforget` does, as long as no prune has buried it",
-            )
+        if protected:
+            if self.get_snapshot(snapshot.id).removed:
+                raise RepositoryError(
+                    f"snapshot {snapshot.short_id} is forgotten: that it is protected now does not bring it back",
+                    hint="`lamina unforget` does, as long as no prune has buried it",
+                )
+            # it may have been brought back too late: then a prune did not see the protection either
+            await_burial(self.access.storage, self.access.control, snapshot, self._operation)
         return changed
 
     def expire(self, snapshot: Snapshot, when: datetime | None) -> Snapshot:
