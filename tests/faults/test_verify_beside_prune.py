@@ -194,6 +194,21 @@ def test_all_that_a_chosen_snapshot_needs_is_read(waiting: SmallRepository, numb
     assert report.checked.packs >= len(needed)
 
 
+def test_a_chosen_snapshot_that_prunes_keep_moving_is_not_called_right(waiting: SmallRepository):
+    """Nothing is wrong with it, and nobody has seen that."""
+    small = waiting.copy()
+    repository = small.open()
+    chosen = repository.find_snapshot("vm2@latest").id
+    repository.close()
+    for number in range(ROUNDS):
+        small.storage.put(f"data/00{number:062x}", [b"what a prune is about to delete"])
+    repository = small.open(storage=Dwindling(small.storage))
+    report = verify(repository, small.operation(), VerifyOptions(threads=0, mark=True, snapshots=frozenset({chosen})))
+    repository.close()
+    assert any("not checked for certain" in problem.what for problem in report.problems)
+    assert report.verified == ()
+
+
 def test_a_chosen_snapshot_that_is_gone_when_it_is_looked_at_is_a_problem(waiting: SmallRepository):
     small = waiting.copy()
     repository = small.open()

@@ -125,9 +125,16 @@ class _Run:
                 f"prunes got on during each of {ROUNDS} looks: what is said to be missing may only have been moved."
                 " No snapshot was marked; verify again when no prune runs"
             )
-        for session in self._options.snapshots - {snapshot.id for snapshot in self.snapshots}:
-            what = "was there when it was chosen, and is not any more: it was not checked"
-            self.problems.append(Problem(f"snapshot {session.hex()[:8]}", what, (session.hex(),)))
+        for session in self._options.snapshots:
+            what = self._why_unchecked(session)
+            if what:
+                self.problems.append(Problem(f"snapshot {session.hex()[:8]}", what, (session.hex(),)))
+
+    def _why_unchecked(self, session: SessionId) -> str:
+        """Why nobody can say that a chosen snapshot is whole; empty if it was checked."""
+        if session not in {snapshot.id for snapshot in self.snapshots}:
+            return "was there when it was chosen, and is not any more: it was not checked"
+        return "" if self.is_settled else "may need what prunes moved meanwhile: it was not checked for certain"
 
     def mark(self) -> None:
         """Write down what came of it, if that is wanted, is certain, and anybody would believe it."""
@@ -220,8 +227,7 @@ class _Run:
         """The packs to be read, in order."""
         if not self._options.is_partial and self.recorder is None:
             return there
-        if not self._options.snapshots:
-            self._coverage.keep_only(pack_id(item.name) for item in there)
+        self._coverage.keep_only(pack_id(item.name) for item in there)
         depth, known = depth_of(self._repository.role), self._coverage
         return choose_packs(
             there,
