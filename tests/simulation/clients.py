@@ -302,11 +302,11 @@ class Actors:
     def _restore(self, client: Client, repository: Repository, snapshot: Snapshot, *, is_slow: bool) -> None:
         """Read a snapshot; it must be whole unless somebody began to forget it meanwhile."""
         stayed = self.oracle.must_stay(snapshot.id)
-        forgets = self.oracle.saved[snapshot.id].forgets
+        forgets = self.oracle.saved[snapshot.id].kept.breaks
         try:
             found = read_tree(repository.reader(), snapshot, rest=(lambda: _doze(client)) if is_slow else None)
         except Damaged as error:
-            if stayed and self.oracle.saved[snapshot.id].forgets == forgets:
+            if stayed and self.oracle.saved[snapshot.id].kept.breaks == forgets:
                 self._lose(client, f"{client.name} cannot read snapshot {snapshot.short_id}: {error.message}")
             return
         self.oracle.counts["restores"] += 1

@@ -28,18 +28,41 @@ def content(pieces: Pieces) -> bytes:
 
 
 @dataclass
+class Promise:
+    """What somebody was told, until somebody else begins to take it back."""
+
+    holds: bool
+    breaks: int = 0  # that began so far
+    breaking: int = 0  # that are under way
+
+    def begin_break(self) -> None:
+        """From now on nobody may rely on it."""
+        self.holds = False
+        self.breaks += 1
+        self.breaking += 1
+
+    def end_break(self) -> None:
+        self.breaking -= 1
+
+    def begin(self) -> int:
+        """What `renew` wants to hear; nothing is promised while somebody takes it back."""
+        return self.breaks if not self.breaking else -1
+
+    def renew(self, begun: int) -> bool:
+        """It was said again; whether that counts, because nobody began to take it back since."""
+        self.holds = self.holds or self.breaks == begun
+        return self.breaks == begun
+
+
+@dataclass
 class Saved:
     """One snapshot, or what might become one."""
 
     tree: Tree
     is_promised: bool = False  # its commit was acknowledged
     is_refused: bool = False  # its commit failed for certain
-    may_go: bool = False  # somebody began to forget it, and nobody brought it back for certain
-    forgets: int = 0  # that began so far
-    forgetting: int = 0  # that are under way
-    is_protected: bool = False  # somebody protected it, and nobody began to end that
-    unprotects: int = 0  # that began so far
-    unprotecting: int = 0  # that are under way
+    kept: Promise = field(default_factory=lambda: Promise(holds=True))  # nobody began to forget it
+    protected: Promise = field(default_factory=lambda: Promise(holds=False))  # somebody protected it
 
 
 @dataclass
@@ -64,57 +87,14 @@ class Oracle:
         """The commit failed, and not for want of an answer."""
         self.saved[session].is_refused = True
 
-    def begin_forget(self, session: SessionId) -> None:
-        """From now on the snapshot may be removed."""
-        saved = self.saved[session]
-        saved.may_go = True
-        saved.forgets += 1
-        saved.forgetting += 1
-
-    def end_forget(self, session: SessionId) -> None:
-        self.saved[session].forgetting -= 1
-
-    def begin_unforget(self, session: SessionId) -> int:
-        """What `promise_again` wants to hear; no promise comes of an unforget while somebody forgets."""
-        saved = self.saved[session]
-        return saved.forgets if not saved.forgetting else -1
-
-    def promise_again(self, session: SessionId, forgets: int) -> None:
-        """An unforget said that it succeeded."""
-        saved = self.saved[session]
-        if saved.forgets == forgets:
-            saved.may_go = False
-            self.counts["unforgets"] += 1
-
-    def begin_protect(self, session: SessionId) -> int:
-        """What `promise_protection` wants to hear, as of `begin_unforget`."""
-        saved = self.saved[session]
-        return saved.unprotects if not saved.unprotecting else -1
-
-    def promise_protection(self, session: SessionId, unprotects: int) -> None:
-        """A `protect` said that it succeeded: from now on no forget and no prune may take the snapshot."""
-        saved = self.saved[session]
-        if saved.unprotects == unprotects:
-            saved.is_protected = True
-            self.counts["protected"] += 1
-
-    def begin_unprotect(self, session: SessionId) -> None:
-        saved = self.saved[session]
-        saved.is_protected = False
-        saved.unprotects += 1
-        saved.unprotecting += 1
-
-    def end_unprotect(self, session: SessionId) -> None:
-        self.saved[session].unprotecting -= 1
-
     def must_stay(self, session: SessionId) -> bool:
         """Whether the snapshot has to be there now."""
         saved = self.saved.get(session)
-        return saved is not None and saved.is_promised and (saved.is_protected or not saved.may_go)
+        return saved is not None and saved.is_promised and (saved.protected.holds or saved.kept.holds)
 
     def must_be_listed(self, session: SessionId) -> bool:
         """Whether nobody may have removed the snapshot, not even somebody who died before he saw that it is protected."""
-        return self.must_stay(session) and not self.saved[session].may_go
+        return self.must_stay(session) and self.saved[session].kept.holds
 
     def lose(self, what: str) -> None:
         """Something that was promised is not so."""

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from lamina.errors import Damaged, ObjectExists, RepositoryError, SnapshotMissing, StorageError, UsageError
+from lamina.errors import Damaged, ObjectExists, RepositoryError, SnapshotMissing, UsageError
 from lamina.model.snapshots import Snapshot
 from lamina.repository.attributes import names_of, next_name
 from lamina.repository.format import Kind
 from lamina.repository.object_names import REMOVALS
 from lamina.repository.records import RemovalRecord
 from lamina.repository.repository import Repository
-from tests.simulation.oracle import Oracle
+from tests.simulation.oracle import Oracle, Promise
 from tests.simulation.scheduler import Client
 
 
@@ -36,7 +37,8 @@ class People:
             do(repository, snapshot)
 
     def _forget(self, repository: Repository, snapshot: Snapshot) -> None:
-        self.oracle.begin_forget(snapshot.id)
+        kept = self.oracle.saved[snapshot.id].kept
+        kept.begin_break()
         try:
             repository.forget(snapshot)
         except UsageError:
@@ -48,36 +50,33 @@ class People:
         except RepositoryError:  # it was protected meanwhile, and a prune may have been faster
             self.oracle.counts["too late to unforget"] += 1
         finally:
-            self.oracle.end_forget(snapshot.id)
+            kept.end_break()
 
     def _unforget(self, repository: Repository, snapshot: Snapshot) -> None:
-        forgets = self.oracle.begin_unforget(snapshot.id)
-        try:
-            repository.unforget(snapshot)
-        except StorageError:
-            raise
-        except RepositoryError:
-            self.oracle.counts["too late to unforget"] += 1
-        else:
-            self.oracle.promise_again(snapshot.id, forgets)
+        self._promise(self.oracle.saved[snapshot.id].kept, "unforget", repository.unforget, snapshot)
 
     def _protect(self, repository: Repository, snapshot: Snapshot) -> None:
-        unprotects = self.oracle.begin_protect(snapshot.id)
-        try:
-            repository.protect(snapshot)
-        except (SnapshotMissing, Damaged):
-            raise
-        except RepositoryError:
-            self.oracle.counts["too late to protect"] += 1
-        else:
-            self.oracle.promise_protection(snapshot.id, unprotects)
+        self._promise(self.oracle.saved[snapshot.id].protected, "protect", repository.protect, snapshot)
 
     def _unprotect(self, repository: Repository, snapshot: Snapshot) -> None:
-        self.oracle.begin_unprotect(snapshot.id)
+        protected = self.oracle.saved[snapshot.id].protected
+        protected.begin_break()
         try:
             repository.protect(snapshot, protected=False)
         finally:
-            self.oracle.end_unprotect(snapshot.id)
+            protected.end_break()
+
+    def _promise(self, promise: Promise, what: str, call: Callable[[Snapshot], object], snapshot: Snapshot) -> None:
+        """It counts if the program says so; a prune may have been faster, and then it must say that."""
+        begun = promise.begin()
+        try:
+            call(snapshot)
+        except Damaged:
+            raise
+        except RepositoryError:
+            self.oracle.counts[f"too late to {what}"] += 1
+        else:
+            self.oracle.counts[f"{what}s"] += promise.renew(begun)
 
     def forge_removal(self, repository: Repository, snapshot: Snapshot) -> None:
         """Put a tombstone that is signed by a writer's key."""

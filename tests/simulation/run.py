@@ -120,9 +120,10 @@ class _Run:
         def forget(client: Client) -> None:
             with self.actors.opened(client, "owner") as repository:
                 for snapshot in repository.snapshots(removed=True):
-                    self.oracle.begin_unprotect(snapshot.id)
+                    saved = self.oracle.saved[snapshot.id]
+                    saved.protected.begin_break()
                     repository.protect(snapshot, protected=False)
-                    self.oracle.begin_forget(snapshot.id)
+                    saved.kept.begin_break()
                     repository.forget(snapshot)
 
         self._alone("owner", forget)

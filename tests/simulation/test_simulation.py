@@ -26,7 +26,7 @@ HAPPENS = (
     "caught up",
     "waiting prunes",
     "verifies",
-    "protected",
+    "protects",
 )
 
 
