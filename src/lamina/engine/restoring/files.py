@@ -1,16 +1,19 @@
-"""Write the contents of many files: fetched in batches, written by several threads, each file whole or not at all."""
+"""Write the contents of many files: fetched in batches by several threads, each file whole or not at all.
+
+Long files are written by whoever fetched them, small ones all by one thread: of those, the calls are so short that several
+threads would only wait for each other's Python.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 
 from lamina.engine.restoring.chunk_cache import ChunkCache
-from lamina.engine.restoring.jobs import BATCH_BYTES, Batch, FileJob, Piece, small_piece
+from lamina.engine.restoring.jobs import BATCH_BYTES, Batch, FileJob, Piece, Todo, small_piece
 from lamina.engine.restoring.salvage import Losses
 from lamina.errors import Damaged
 from lamina.model.entries import Content, Entry, FixedContent, Metadata, SlicedContent
@@ -38,7 +41,6 @@ class FileWriter:
         self._cache = ChunkCache(self._reader)
         self._target = target
         self._operation = operation
-        self._turn = threading.Lock()  # of whoever writes: several only wait for each other's Python (a quarter slower)
 
     def pieces(self, job: FileJob) -> Iterator[Piece]:
         """What there is to write of a file; of a long one, bit by bit."""
@@ -93,19 +95,26 @@ class FileWriter:
         except OSError as error:
             self._fail(job, error)
 
-    def write(self, batch: Batch) -> Batch:
-        """Write the pieces of a batch; small files are published. Raises: TargetUnwritable, StorageError, Stopped."""
+    def fetch(self, batch: Batch) -> Batch:
+        """Fetch what a batch needs, and write its long files. For any thread. Raises: TargetUnwritable, StorageError, Stopped."""
         self._operation.check_stop()
-        todo = [(piece, self._missing(piece, batch)) for piece in batch.pieces if piece.job.failure is None]
-        whole = {part.chunk: None for _, parts in todo for part in parts if part.whole and part.chunk is not None}
+        todo = [Todo(piece, self._missing(piece, batch)) for piece in batch.pieces if piece.job.failure is None]
+        whole = {part.chunk: None for one in todo for part in one.parts if part.whole and part.chunk is not None}
         try:
             chunks = self._cache.get(list(batch.shared), list(whole))
         except Damaged:
             chunks = {}  # each file by itself then, so that the others are restored
-        with self._turn:
-            self._write_all(batch, todo, chunks)
-        self._operation.progress.advance(read=batch.written, skipped=batch.kept)
+        batch.todo = [one for one in todo if not one.piece.is_long]
+        self._write_all(batch, [one for one in todo if one.piece.is_long], chunks)
+        needed = {part.chunk for one in batch.todo for part in one.parts}
+        batch.chunks = {chunk: content for chunk, content in chunks.items() if chunk in needed}
         return batch
+
+    def write(self, batch: Batch) -> None:
+        """Write and publish the small files of a batch that was fetched. Raises: TargetUnwritable, StorageError, Stopped."""
+        self._write_all(batch, batch.todo, batch.chunks)
+        batch.todo, batch.chunks = [], {}
+        self._operation.progress.advance(read=batch.written, skipped=batch.kept)
 
     def unread_bytes(self, entry: Entry) -> int:
         """How much of a file could not be read when the snapshot was made. Raises: Damaged, StorageError."""
@@ -113,9 +122,7 @@ class FileWriter:
             return 0  # others are read whole or not at all
         return sum(part.length for part in iter_parts(self._reader, entry.content) if part.unread)
 
-    def _write_all(
-        self, batch: Batch, todo: Sequence[tuple[Piece, Sequence[ContentPart]]], chunks: Mapping[ChunkId, bytes]
-    ) -> None:
+    def _write_all(self, batch: Batch, todo: Sequence[Todo], chunks: Mapping[ChunkId, bytes]) -> None:
         """Raises: TargetUnwritable, StorageError."""
         for piece, parts in todo:
             try:
@@ -155,7 +162,7 @@ class FileWriter:
                 self.begin(job)
             batch.pieces = [piece]
             batch.shared = {part.chunk: None for part in piece.parts if part.chunk is not None and not part.whole}
-            self.write(batch)
+            self.write(self.fetch(batch))
         self.finish(job)
         return batch.written
 

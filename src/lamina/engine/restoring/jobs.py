@@ -12,6 +12,7 @@ from lamina.errors import LaminaError
 from lamina.model.entries import Entry, SlicedContent
 from lamina.model.ids import ChunkId
 from lamina.repository.contents import ContentPart
+from lamina.repository.directories import BUNDLED
 from lamina.targets.folders import Spot, TargetFolder
 from lamina.targets.new_files import NewFile
 
@@ -90,10 +91,22 @@ class Piece(NamedTuple):
     is_first: bool
     is_last: bool
 
+    @property
+    def is_long(self) -> bool:
+        """Whether it belongs to a file that was in no bundle."""
+        return self.job.entry.size > BUNDLED
+
+
+class Todo(NamedTuple):
+    """A piece, and those of its parts that are not there already."""
+
+    piece: Piece
+    parts: Sequence[ContentPart]
+
 
 @dataclass(slots=True)
 class Batch:
-    """What one thread fetches and writes at a time."""
+    """What one thread fetches at a time."""
 
     pieces: list[Piece] = field(default_factory=list)
     whole: dict[ChunkId, None] = field(default_factory=dict)  # chunks that belong to one file
@@ -103,6 +116,8 @@ class Batch:
     kept: int = 0  # bytes that were there already
     links: list[LinkJob] = field(default_factory=list)  # to be made once all before are written
     folders: set[int] = field(default_factory=set)
+    todo: list[Todo] = field(default_factory=list)  # small files, once what they need is fetched
+    chunks: dict[ChunkId, bytes] = field(default_factory=dict)  # that they need
 
     def add(self, piece: Piece) -> None:
         self.pieces.append(piece)

@@ -55,7 +55,7 @@ def restore_tree(
 
 
 class _Run:
-    """One restore under way. All but the writing of files is done by one thread."""
+    """One restore under way. All but the fetching, and the writing of long files, is done by one thread."""
 
     def __init__(
         self,
@@ -81,7 +81,8 @@ class _Run:
         """Raises: as `restore_tree`."""
         try:
             with ThreadPoolExecutor(overlapping(), thread_name_prefix="restore") as executor:
-                for batch in each(executor, self._writer.write, self._batches(), self._operation):
+                for batch in each(executor, self._writer.fetch, self._batches(), self._operation):
+                    self._writer.write(batch)
                     self._settle(batch)
                     self._operation.check_stop()
             self._directories.leave()
