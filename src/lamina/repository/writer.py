@@ -35,7 +35,7 @@ class EncodingOptions:
     level: int | None  # zstd level; None: stored as they are
     check: bool  # decode data chunks and compare them before they are stored (metadata always is)
     heal: bool = False  # refer only to chunks that were just seen to be whole; store what is not once more
-    uploads: int = UPLOADS  # packs stored at a time; one more may wait, then writers wait. 0: the calling thread stores
+    uploads: int = UPLOADS  # packs stored at a time; who fills one more waits. 0: the calling thread stores
 
 
 @dataclass(slots=True)
@@ -70,7 +70,7 @@ class ChunkWriter:
         self._meta = self._new_pack(meta=True)
         self._stored: list[StoredPack] = []  # in no delta yet
         self._executor = ThreadPoolExecutor(options.uploads, thread_name_prefix="store") if options.uploads else None
-        self._slots = threading.BoundedSemaphore(options.uploads + 1)
+        self._slots = threading.BoundedSemaphore(max(options.uploads, 1))
         self._uploads: list[Future[None]] = []
         self._used = tempfile.TemporaryFile(prefix="lamina-used-")  # noqa: SIM115 - ids we refer to and did not write
 
