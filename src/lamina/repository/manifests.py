@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
@@ -18,7 +18,7 @@ from lamina.errors import (
 from lamina.model.ids import ChunkId, SessionId
 from lamina.model.order import in_order
 from lamina.model.selector_text import parse
-from lamina.model.selectors import Either, HashName, only, select
+from lamina.model.selectors import ById, Either, HashName, Selector, only, select
 from lamina.model.snapshots import Origin, Role, Snapshot, Statistics, Trust
 from lamina.repository.access import Access
 from lamina.repository.attributes import Attributes, fold_attributes, fold_removals, names_of, next_name
@@ -130,15 +130,33 @@ class Manifests:
         kept = [snapshot for snapshot in everything if not snapshot.removed]
         try:
             return only(select(selector, kept, zone, self._hash_name), repr(text))
-        except SnapshotMissing:
+        except SnapshotMissing as error:
             if not removed:
+                self._tell_more(error, selector)
                 raise
-            return only(select(selector, everything, zone, self._hash_name), repr(text))
+        return only(self._selected(selector, everything, zone), repr(text))
 
     def select(self, texts: Iterable[str], zone: tzinfo, *, removed: bool) -> list[Snapshot]:
         """What each of *texts* selects, in order, each snapshot once. Raises: as `find`."""
-        selectors = tuple(parse(text) for text in texts)
-        return select(Either(selectors), self.all(removed=removed), zone, self._hash_name)
+        return self._selected(Either(tuple(parse(text) for text in texts)), self.all(removed=removed), zone)
+
+    def _selected(self, selector: Selector, snapshots: Sequence[Snapshot], zone: tzinfo) -> list[Snapshot]:
+        try:
+            return select(selector, snapshots, zone, self._hash_name)
+        except SnapshotMissing as error:
+            self._tell_more(error, selector)
+            raise
+
+    def _tell_more(self, error: SnapshotMissing, selector: Selector) -> None:
+        """Say of ids that are no snapshot's any more what became of it."""
+        everything, buried = self.all(removed=True), self._buried()
+        for prefix in _ids_in(selector):
+            fitting = [one for one in everything if one.id.hex().startswith(prefix)]
+            if fitting and all(one.removed for one in fitting):
+                error.say_too(f"{prefix} is forgotten")
+                error.hint = f"`lamina unforget {prefix}` brings it back, as long as no prune buries it"
+            elif not fitting and any(one.hex().startswith(prefix) for one in buried):
+                error.say_too(f"{prefix} was forgotten, and a prune has buried it")
 
     @property
     def _hash_name(self) -> HashName | None:
@@ -289,6 +307,15 @@ class Manifests:
             note=note,
             statistics=Statistics(snapshot.size, body.read, body.new, snapshot.statistics.stored),
         )
+
+
+def _ids_in(selector: Selector) -> Iterator[str]:
+    """The ids, or beginnings of some, that a list of snapshots names."""
+    if isinstance(selector, ById):
+        yield selector.prefix
+    elif isinstance(selector, Either):
+        for part in selector.parts:
+            yield from _ids_in(part)
 
 
 def check_not_protected(snapshot: Snapshot) -> None:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from lamina.engine.prune import PruneOptions, PruneReport, plan_prune, prune
-from lamina.errors import NotPermitted, StorageDenied
+from lamina.errors import NotPermitted, SnapshotMissing, StorageDenied
 from lamina.model.process import Process
 from lamina.storage.storage import Storage
 from lamina.testing.repositories import CHUNK, SmallRepository
@@ -56,6 +56,26 @@ def test_the_space_of_a_forgotten_snapshot_comes_back(small: SmallRepository, ho
     assert [one.id for one in small.snapshots(removed=True)] == [second.id]
     assert small.restore("latest") == SECOND
     assert run_prune(small, holder=holder).generation == 0, "there is nothing left to do"
+
+
+@pytest.mark.parametrize("words", [["{}"], ["latest", "{}"], ["{}, latest"]])
+def test_who_names_a_snapshot_that_is_gone_is_told_what_became_of_it(small: SmallRepository, words: list[str]):
+    small.back_up(FIRST)
+    small.back_up(SECOND)
+    gone = small.snapshots()[0].id.hex()
+    repository = small.open()
+    texts = [word.format(gone[:8]) for word in words]
+    assert repository.select_snapshots(texts)
+    forget(small, gone)
+    with pytest.raises(SnapshotMissing, match=f"{gone[:8]} is forgotten") as caught:
+        repository.select_snapshots(texts)
+    assert f"lamina unforget {gone[:8]}" in caught.value.hint
+    run_prune(small)
+    with pytest.raises(SnapshotMissing, match=f"{gone[:8]} was forgotten, and a prune has buried it"):
+        repository.select_snapshots(texts, removed=True)
+    with pytest.raises(SnapshotMissing, match=r"begins with 'ffff'$"):
+        repository.select_snapshots(["ffff"])
+    repository.close()
 
 
 def test_when_everything_is_forgotten_no_pack_is_left(small: SmallRepository):

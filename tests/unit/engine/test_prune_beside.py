@@ -248,7 +248,7 @@ def test_what_is_brought_back_too_late_is_said_to_be_gone(small: SmallRepository
     assert report.buried == (snapshot.id,)
     with pytest.raises(RepositoryError, match="burial is final"):
         repository.unforget(snapshot)
-    with pytest.raises(SnapshotMissing):
+    with pytest.raises(SnapshotMissing, match="a prune has buried it"):
         repository.find_snapshot(snapshot.id.hex(), removed=True)
     assert not repository.parent(snapshot).still_there()
     repository.close()
