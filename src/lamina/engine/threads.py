@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from lamina.model.operation import Operation
 
-AHEAD = 6  # tasks begun before the oldest is waited for
+AHEAD = 6  # tasks under way at a time
 
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
@@ -23,15 +23,23 @@ def overlapping() -> int:
 
 
 def each(
-    executor: ThreadPoolExecutor, task: Callable[[Item], Outcome], items: Iterable[Item], operation: Operation
+    executor: ThreadPoolExecutor,
+    task: Callable[[Item], Outcome],
+    items: Iterable[Item],
+    operation: Operation,
+    *,
+    ahead: int = AHEAD,
 ) -> Iterator[Outcome]:
-    """The outcome of *task* for each of *items*, in order. Raises: what a task raised; Stopped."""
+    """The outcome of *task* for each of *items*, in order; *ahead* are begun before the oldest is waited for.
+
+    Raises: what a task raised; Stopped.
+    """
     pending: deque[Future[Outcome]] = deque()
     try:
         for item in items:
             operation.check_stop()
             pending.append(executor.submit(task, item))
-            if len(pending) >= AHEAD:
+            if len(pending) >= ahead:
                 yield pending.popleft().result()
         while pending:
             yield pending.popleft().result()

@@ -80,8 +80,10 @@ class _Run:
     def do(self) -> None:
         """Raises: as `restore_tree`."""
         try:
-            with ThreadPoolExecutor(overlapping(), thread_name_prefix="restore") as executor:
-                for batch in each(executor, self._writer.fetch, self._batches(), self._operation):
+            count = overlapping()
+            with ThreadPoolExecutor(count, thread_name_prefix="restore") as executor:
+                # each batch that was fetched and not written takes memory: one more than are being fetched
+                for batch in each(executor, self._writer.fetch, self._batches(), self._operation, ahead=count + 1):
                     self._writer.write(batch)
                     self._settle(batch)
                     self._operation.check_stop()

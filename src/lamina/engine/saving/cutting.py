@@ -98,14 +98,17 @@ class ContentStorer:
         self._sealers = sealers
         self._operation = operation
         self._lock = threading.Lock()
-        self._local = threading.local()
+        self._buffers: list[bytearray] = []  # of streams that ended
         self.read = 0  # bytes of all contents so far
 
     def store_stream(self, read_into: Callable[[memoryview], int]) -> Content:
         """Store what *read_into* gives until it gives nothing. Raises: what it raises, StorageError, Stopped."""
+        with self._buffer() as buffer:
+            return self._store_stream(read_into, buffer)
+
+    def _store_stream(self, read_into: Callable[[memoryview], int], buffer: bytearray) -> Content:
         begun: deque[tuple[Future[ChunkId], int]] = deque()
         listed = _ChunkList(self._putter)
-        buffer = self._buffer()
         filled, final = 0, False
         while not final:
             self._operation.check_stop()
@@ -179,12 +182,17 @@ class ContentStorer:
         for future, number in begun:
             slots[number] = future.result()
 
-    def _buffer(self) -> bytearray:
-        """This thread's buffer: to clear a new one for each stream costs more than to store a short one."""
-        buffer: bytearray | None = getattr(self._local, "buffer", None)
-        if buffer is None:
-            buffer = self._local.buffer = bytearray(self._chunker.max_size + READ_BYTES)
-        return buffer
+    @contextmanager
+    def _buffer(self) -> Iterator[bytearray]:
+        """A buffer for one stream; used again, for to clear a new one costs more than to store a short stream."""
+        try:
+            buffer = self._buffers.pop()
+        except IndexError:
+            buffer = bytearray(self._chunker.max_size + READ_BYTES)
+        try:
+            yield buffer
+        finally:
+            self._buffers.append(buffer)
 
     def _count(self, read: int) -> None:
         with self._lock:
