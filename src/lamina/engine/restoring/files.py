@@ -196,10 +196,11 @@ class FileWriter:
         job = piece.job
         if not all(part.chunk in chunks for part in parts):
             chunks = self._fetch([part.chunk for part in parts if part.chunk is not None])
-        job.has_content |= len(parts) < len(piece.parts)  # some of it is there already
+        is_there = len(parts) < len(piece.parts)  # some of it
         if self._losses is not None:
             parts = self._left_of(job, parts, chunks, self._losses)
-        job.has_content |= bool(parts)
+        if is_there or parts:
+            job.has_content = True  # never taken back: other threads may be writing other pieces
         if job.file is not None:
             return _write_parts(job.file, job.entry, parts, chunks)
         if job.lost and not parts:
