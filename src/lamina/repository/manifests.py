@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import tzinfo
 
@@ -125,37 +126,42 @@ class Manifests:
 
         Raises: UsageError, SnapshotMissing, SnapshotAmbiguous, NotPermitted, StorageError.
         """
-        selector = parse(text)
-        everything = self.all(removed=removed)
-        kept = [snapshot for snapshot in everything if not snapshot.removed]
-        try:
-            return only(select(selector, kept, zone, self._hash_name), repr(text))
-        except SnapshotMissing as error:
-            if not removed:
-                self._tell_more(error, selector)
-                raise
-        return only(self._selected(selector, everything, zone), repr(text))
+        selector, everything = parse(text), self.all(removed=True)
+        kept = _kept(everything)
+        if removed:
+            with suppress(SnapshotMissing):
+                return only(select(selector, kept, zone, self._hash_name), repr(text))
+        return only(self._selected(selector, everything if removed else kept, everything, zone), repr(text))
 
     def select(self, texts: Iterable[str], zone: tzinfo, *, removed: bool) -> list[Snapshot]:
         """What each of *texts* selects, in order, each snapshot once. Raises: as `find`."""
-        return self._selected(Either(tuple(parse(text) for text in texts)), self.all(removed=removed), zone)
+        selector, everything = Either(tuple(parse(text) for text in texts)), self.all(removed=True)
+        return self._selected(selector, everything if removed else _kept(everything), everything, zone)
 
-    def _selected(self, selector: Selector, snapshots: Sequence[Snapshot], zone: tzinfo) -> list[Snapshot]:
+    def _selected(
+        self, selector: Selector, searched: Sequence[Snapshot], everything: Sequence[Snapshot], zone: tzinfo
+    ) -> list[Snapshot]:
         try:
-            return select(selector, snapshots, zone, self._hash_name)
+            return select(selector, searched, zone, self._hash_name)
         except SnapshotMissing as error:
-            self._tell_more(error, selector)
+            self._tell_more(error, selector, searched, everything)
             raise
 
-    def _tell_more(self, error: SnapshotMissing, selector: Selector) -> None:
-        """Say of ids that are no snapshot's any more what became of it."""
-        everything, buried = self.all(removed=True), self._buried()
+    def _tell_more(
+        self,
+        error: SnapshotMissing,
+        selector: Selector,
+        searched: Sequence[Snapshot],
+        everything: Sequence[Snapshot],
+    ) -> None:
+        """Say of ids that fit nothing in what was *searched* what became of their snapshots."""
         for prefix in _ids_in(selector):
-            fitting = [one for one in everything if one.id.hex().startswith(prefix)]
-            if fitting and all(one.removed for one in fitting):
+            if _fits(prefix, (one.id for one in searched)):
+                continue
+            if _fits(prefix, (one.id for one in everything)):
                 error.say_too(f"{prefix} is forgotten")
                 error.hint = f"`lamina unforget {prefix}` brings it back, as long as no prune buries it"
-            elif not fitting and any(one.hex().startswith(prefix) for one in buried):
+            elif _fits(prefix, self._buried()):
                 error.say_too(f"{prefix} was forgotten, and a prune has buried it")
 
     @property
@@ -307,6 +313,14 @@ class Manifests:
             note=note,
             statistics=Statistics(snapshot.size, body.read, body.new, snapshot.statistics.stored),
         )
+
+
+def _kept(snapshots: Sequence[Snapshot]) -> list[Snapshot]:
+    return [snapshot for snapshot in snapshots if not snapshot.removed]
+
+
+def _fits(prefix: str, ids: Iterable[SessionId]) -> bool:
+    return any(one.hex().startswith(prefix) for one in ids)
 
 
 def _ids_in(selector: Selector) -> Iterator[str]:

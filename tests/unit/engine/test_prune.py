@@ -70,6 +70,8 @@ def test_who_names_a_snapshot_that_is_gone_is_told_what_became_of_it(small: Smal
     with pytest.raises(SnapshotMissing, match=f"{gone[:8]} is forgotten") as caught:
         repository.select_snapshots(texts)
     assert f"lamina unforget {gone[:8]}" in caught.value.hint
+    with pytest.raises(SnapshotMissing, match=r"begins with 'ffff'$"):
+        repository.select_snapshots(["ffff", gone[:8]], removed=True)
     run_prune(small)
     with pytest.raises(SnapshotMissing, match=f"{gone[:8]} was forgotten, and a prune has buried it"):
         repository.select_snapshots(texts, removed=True)
