@@ -52,7 +52,8 @@ def failed(done, *says, code=1):
 
 @pytest.mark.root
 def test_a_full_disk_fails_the_backup_and_a_larger_one_lets_the_next_run_go_on(tmp_path):
-    with mounted(["-t", "tmpfs", "-o", "size=60m", "tmpfs"], tmp_path / "disk") as disk:
+    # two packs of 32 MiB fit, so that one at least gets there, however many are stored at a time
+    with mounted(["-t", "tmpfs", "-o", "size=80m", "tmpfs"], tmp_path / "disk") as disk:
         person = Person(tmp_path, variables={"LAMINA_REPOSITORY": str(disk / "repository")})
         person.do("init", "--no-probe")
         content = content_of(100 * MIB)
