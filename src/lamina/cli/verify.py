@@ -97,7 +97,8 @@ def run_verify(call: Call) -> int:
 
 def _options(call: Call) -> VerifyOptions:
     from lamina.engine.verify import VerifyOptions
-    from lamina.engine.verifying.selection import WHOLE, parse_share
+    from lamina.engine.verifying.selection import parse_share
+    from lamina.repository.coverage import WHOLE
 
     arguments = call.arguments
     return VerifyOptions(

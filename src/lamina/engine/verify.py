@@ -11,7 +11,7 @@ from lamina.engine.verifying.marks import Marker
 from lamina.engine.verifying.needed import needed_packs
 from lamina.engine.verifying.packs import FAULTS, Packs
 from lamina.engine.verifying.recorder import Recorder, depth_of
-from lamina.engine.verifying.selection import VerifyOptions, choose_packs
+from lamina.engine.verifying.selection import History, VerifyOptions, choose_packs
 from lamina.errors import PruneRefused, RecordForged
 from lamina.model.ids import SessionId
 from lamina.model.operation import Operation
@@ -52,9 +52,12 @@ def verify(repository: Repository, operation: Operation, options: VerifyOptions 
     run = _Run(repository, options, operation)
     try:
         run.check()
-    finally:
+    except BaseException:
         if run.recorder is not None:
             run.recorder.flush()
+        raise
+    if run.recorder is not None:
+        run.recorder.finish(options.share)
     run.mark()
     there, read = run.packs.sizes.values(), run.packs.read.values()
     return VerifyReport(
@@ -229,13 +232,12 @@ class _Run:
             return there
         self._coverage.keep_only(pack_id(item.name) for item in there)
         depth, known = depth_of(self._repository.role), self._coverage
-        return choose_packs(
-            there,
-            self._options,
+        history = History(
             lambda item: known.verified(pack_id(item.name), depth),
             known.latest if known.latest != self._begun else None,
-            self._begun,
+            known.shares(depth),
         )
+        return choose_packs(there, self._options, history, self._begun)
 
     def _check_object(self, inspector: Inspector, item: StoredObject) -> None:
         self._operation.check_stop()

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from datetime import datetime, timedelta
 from enum import IntEnum
+from fractions import Fraction
 
 from lamina.errors import Damaged, FormatUnknown, ObjectExists, ObjectMissing, RepositoryError, StorageError
 from lamina.model.ids import PackId
@@ -14,12 +15,13 @@ from lamina.repository.access import Access
 from lamina.repository.control import LAST_NUMBER, record_number
 from lamina.repository.format import Kind
 from lamina.repository.object_names import COVERAGE, numbered
-from lamina.repository.records import CheckedPacks, CoverageRecord, from_us, to_us
+from lamina.repository.records import CheckedPacks, CoverageRecord, ShareRun, from_us, to_us
 from lamina.storage.storage import Storage
 
 PREFIX = 8  # bytes of a pack's id that a record gives: two packs alike in them cost a check that comes later, no more
 FOLD = 16  # records beside the newest folded one, from which on the next contains them all
 TRIES = 8  # numbers tried while others are faster
+WHOLE = Fraction(1)  # share
 _SKEW = timedelta(days=1)  # a time further ahead than this is a clock's mistake: nobody checked anything in the future
 
 
@@ -35,9 +37,10 @@ class Coverage:
 
     def __init__(self) -> None:
         self._times: defaultdict[Depth, dict[bytes, int]] = defaultdict(dict)
+        self._shares: dict[tuple[int, int], Fraction] = {}  # of all packs, that runs chose: by time and depth
         self._known: set[int] = set()  # numbers of the records that were read
         self._folded = 0  # the newest record that contains others contains all up to this one
-        self.latest: datetime | None = None  # when the newest record says that something was checked
+        self.latest: datetime | None = None  # when the newest run that is recorded began
         self.names: frozenset[str] = frozenset()  # of the objects that were there
 
     def verified(self, pack: PackId, depth: Depth) -> datetime | None:
@@ -46,6 +49,10 @@ class Coverage:
         known = [time for time in times if time is not None]
         return from_us(max(known)) if known else None
 
+    def shares(self, depth: Depth) -> list[tuple[datetime, Fraction]]:
+        """The runs over a share, at *depth* or deeper, that came to their end: when each began, and its share."""
+        return [(from_us(time), share) for (time, one), share in self._shares.items() if one >= depth]
+
     def add(self, packs: Iterable[PackId], depth: Depth, time: datetime) -> None:
         """Take note that packs were found whole."""
         self._add([pack[:PREFIX] for pack in packs], depth, to_us(time))
@@ -53,6 +60,7 @@ class Coverage:
     def load(self, access: Access, now: datetime) -> None:
         """Read what is recorded; what is damaged or not believed is passed over. Raises: StorageError."""
         self._times.clear()
+        self._shares.clear()
         self._known.clear()
         self._folded, self.latest = 0, None
         self.names = frozenset(found.name for found in access.storage.objects(COVERAGE))
@@ -68,22 +76,27 @@ class Coverage:
             self._folded = max(self._folded, min(record.folded, number - 1))
             for group in record.checked:
                 self._take(group, now)
+            for run in record.shares:
+                self._take_share(run, now)
 
-    def record(self, access: Access, packs: Collection[PackId], depth: Depth, now: datetime) -> None:
+    def record(
+        self, access: Access, packs: Collection[PackId], depth: Depth, now: datetime, share: Fraction = WHOLE
+    ) -> None:
         """Record that *packs* were found whole by a run that began *now*; every so often in one record with all that is known.
 
-        Only owners and stewards are believed. Raises: StorageError, RepositoryError.
+        *share*: of all packs, which that run chose and got through. Only owners and stewards are believed.
+        Raises: StorageError, RepositoryError.
         """
-        self.add(packs, depth, now)
+        self._note(packs, depth, now, share)
         for _ in range(TRIES):
             number = self._next_number(access)
             folds = len(self._known) >= FOLD
-            groups = self._groups() if folds else [_group(to_us(now), depth, (pack[:PREFIX] for pack in packs))]
-            record = CoverageRecord(max(self._known) if folds else 0, groups)
+            record = self._all() if folds else _one(packs, depth, now, share)
             try:
                 access.control.write(Kind.COVERAGE, numbered(COVERAGE, number), record)
             except ObjectExists:
-                self._catch_up(access, packs, depth, now)
+                self.load(access, now)  # what others recorded meanwhile
+                self._note(packs, depth, now, share)
                 continue
             self._known.add(number)
             if folds:
@@ -100,23 +113,52 @@ class Coverage:
             for gone in times.keys() - there:
                 del times[gone]
 
+    def _note(self, packs: Collection[PackId], depth: Depth, now: datetime, share: Fraction) -> None:
+        self.add(packs, depth, now)
+        if share < WHOLE:
+            self._add_share(to_us(now), depth, share)
+
     def _take(self, group: CheckedPacks, now: datetime) -> None:
-        """Add what one record says; a depth that is not known is a deeper one."""
-        time = min(group.time, to_us(now))
-        if not 0 <= group.time <= to_us(now + _SKEW) or group.depth < Depth.BYTES:
-            return
-        depth = Depth(min(group.depth, max(Depth)))
-        self._add((group.packs[at : at + PREFIX] for at in range(0, len(group.packs), PREFIX)), depth, time)
+        """Add what one record says of packs."""
+        if _is_believable(group, now):
+            prefixes = (group.packs[at : at + PREFIX] for at in range(0, len(group.packs), PREFIX))
+            self._add(prefixes, _depth(group), min(group.time, to_us(now)))
+
+    def _take_share(self, run: ShareRun, now: datetime) -> None:
+        """Add what one record says of a run."""
+        if _is_believable(run, now) and 0 < run.numerator < run.denominator:
+            self._add_share(min(run.time, to_us(now)), _depth(run), Fraction(run.numerator, run.denominator))
 
     def _add(self, prefixes: Iterable[bytes], depth: Depth, time: int) -> None:
         times = self._times[depth]
         for prefix in prefixes:
             times[prefix] = max(time, times.get(prefix, time))
-        latest = from_us(time)
-        self.latest = latest if self.latest is None else max(latest, self.latest)
+        self._see_run(time)
+
+    def _add_share(self, time: int, depth: Depth, share: Fraction) -> None:
+        self._shares[time, depth] = share
+        self._see_run(time)
+
+    def _see_run(self, time: int) -> None:
+        began = from_us(time)
+        self.latest = began if self.latest is None else max(began, self.latest)
+
+    def _all(self) -> CoverageRecord:
+        """All that is known and of use, for one record."""
+        return CoverageRecord(max(self._known), self._groups(), self._last_shares())
+
+    def _last_shares(self) -> list[ShareRun]:
+        """For each depth the newest runs that have read everything together: nobody asks for earlier ones."""
+        total: defaultdict[int, Fraction] = defaultdict(Fraction)
+        kept: list[ShareRun] = []
+        for (time, depth), share in sorted(self._shares.items(), reverse=True):
+            if total[depth] < WHOLE:
+                total[depth] += share
+                kept.append(_share(time, depth, share))
+        return kept[::-1]
 
     def _groups(self) -> list[CheckedPacks]:
-        """All that is known, by time and depth."""
+        """Packs by time and depth."""
         found: defaultdict[tuple[int, int], list[bytes]] = defaultdict(list)
         for depth, times in self._times.items():
             for prefix, time in times.items():
@@ -130,11 +172,6 @@ class Coverage:
                 return number
         raise RepositoryError(f"no number is left under {COVERAGE} in {access.storage.address}")
 
-    def _catch_up(self, access: Access, packs: Collection[PackId], depth: Depth, now: datetime) -> None:
-        """Read what others recorded meanwhile."""
-        self.load(access, now)
-        self.add(packs, depth, now)
-
     def _forget_folded(self, storage: Storage, folded: int) -> None:
         """Delete the records that the newest contains; those that stay only take space."""
         for name in sorted(self.names):
@@ -143,6 +180,25 @@ class Coverage:
                 with suppress(StorageError):
                     storage.delete(name)
         self._known = {number for number in self._known if number > folded}
+
+
+def _one(packs: Collection[PackId], depth: Depth, now: datetime, share: Fraction) -> CoverageRecord:
+    """What one run found, for a record."""
+    groups = [_group(to_us(now), depth, (pack[:PREFIX] for pack in packs))] if packs else []
+    return CoverageRecord(0, groups, [_share(to_us(now), depth, share)] if share < WHOLE else [])
+
+
+def _is_believable(said: CheckedPacks | ShareRun, now: datetime) -> bool:
+    return 0 <= said.time <= to_us(now + _SKEW) and said.depth >= Depth.BYTES
+
+
+def _depth(said: CheckedPacks | ShareRun) -> Depth:
+    """How deep something was checked; a depth that is not known is a deeper one."""
+    return Depth(min(said.depth, max(Depth)))
+
+
+def _share(time: int, depth: int, share: Fraction) -> ShareRun:
+    return ShareRun(time, depth, share.numerator, share.denominator)
 
 
 def _group(time: int, depth: int, prefixes: Iterable[bytes]) -> CheckedPacks:

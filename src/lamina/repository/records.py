@@ -240,8 +240,18 @@ class CheckedPacks(_Record, frozen=True):
     packs: bytes  # the first 8 bytes of each id, sorted
 
 
+class ShareRun(_Record, frozen=True):
+    """A verify of a share of all packs that came to its end."""
+
+    time: int  # when it began
+    depth: int  # as of checked packs
+    numerator: int  # of the share
+    denominator: int
+
+
 class CoverageRecord(_Record, frozen=True):
     """What one verify found whole; or all that was known by then."""
 
     folded: int  # it contains what the records up to this number say; 0: none
     checked: list[CheckedPacks]
+    shares: list[ShareRun] = []

@@ -63,6 +63,19 @@ def test_shares_cover_everything_in_as_many_runs(small: SmallRepository, runs: i
     assert covered(small, Depth.CONTENT) == packs(small)
 
 
+@pytest.mark.parametrize("runs", [3, FOLD + 4])
+def test_damage_that_takes_each_share_for_itself_does_not_put_off_the_rest(small: SmallRepository, runs: int):
+    lost = min(packs(small))
+    flip_bit(small.storage, lost, 500)
+    for _ in range(runs - 1):
+        small.clock.advance(timedelta(days=1))
+        assert lost in {problem.object for problem in check(small, share=Fraction(1, runs)).problems}
+    assert covered(small, Depth.CONTENT) < packs(small) - {lost}
+    small.clock.advance(timedelta(days=1))
+    check(small, share=Fraction(1, runs))
+    assert covered(small, Depth.CONTENT) == packs(small) - {lost}
+
+
 def test_a_share_reads_no_more_than_it_must(small: SmallRepository):
     report = check(small, share=Fraction(1, 4))
     assert (

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 
 from lamina.errors import UsageError
 from lamina.model.ids import SessionId
+from lamina.repository.coverage import WHOLE
 from lamina.repository.object_names import META
 from lamina.storage.storage import StoredObject
 
-WHOLE = Fraction(1)
+MAX_DENOMINATOR = 1_000_000  # of shares: who reads a millionth a day does not verify
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 LastChecked = Callable[[StoredObject], datetime | None]  # None: never
 
 
@@ -45,6 +47,15 @@ class VerifyOptions:
         return self.structure_only or self.share < 1 or any(limit is not None for limit in limits)
 
 
+@dataclass(frozen=True, slots=True)
+class History:
+    """What is known of runs before this one."""
+
+    last: LastChecked
+    latest: datetime | None = None  # when the newest of them began
+    shares: Sequence[tuple[datetime, Fraction]] = ()  # of all packs: when each that came to its end began
+
+
 def parse_share(text: str) -> Fraction:
     """A share as people write it.
 
@@ -53,7 +64,7 @@ def parse_share(text: str) -> Fraction:
     """
     number, percent = text.removesuffix("%"), text.endswith("%")
     try:
-        share = Fraction(number) / (100 if percent else 1)
+        share = (Fraction(number) / (100 if percent else 1)).limit_denominator(MAX_DENOMINATOR)
     except (ValueError, ZeroDivisionError):
         share = Fraction(0)
     if not 0 < share <= 1:
@@ -62,30 +73,44 @@ def parse_share(text: str) -> Fraction:
 
 
 def choose_packs(
-    packs: Sequence[StoredObject], options: VerifyOptions, last: LastChecked, latest: datetime | None, now: datetime
+    packs: Sequence[StoredObject], options: VerifyOptions, history: History, now: datetime
 ) -> list[StoredObject]:
     """The packs to be read, in order: those never checked first, then those whose check is the longest ago.
 
-    Packs that came after *latest*, when the run before began, are read in addition to the share: so 1/7 a run has read after
-    seven runs all that was there before the first of them, however much came meanwhile.
+    Some are read in addition to the share. What came since the run before: else a repository that grows would be late for
+    ever. And what no run has read while shares that add up to the whole were run, this one included: so 1/7 a run has read
+    after seven runs all that was there before the first of them, whatever came, went or was damaged meanwhile.
     """
     if options.structure_only:
         return [pack for pack in packs if pack.name.startswith(META)]
-    checked = {pack.name: last(pack) for pack in packs}
-    due = [pack for pack in packs if _is_due(checked[pack.name], options.older_than, now)]
-    due.sort(key=lambda pack: (_order(checked[pack.name]), pack.name))
+    checked = {pack.name: history.last(pack) for pack in packs}
+    wanted = [pack for pack in packs if _is_wanted(checked[pack.name], options.older_than, now)]
+    wanted.sort(key=lambda pack: (_order(checked[pack.name]), pack.name))
+    begin = _first_of_the_whole(options.share, history.shares)
     quota = options.share * sum(pack.size for pack in packs)
     chosen: list[StoredObject] = []
-    for pack in due:
-        is_new = checked[pack.name] is None and latest is not None and latest <= pack.modified <= now
-        if quota <= 0 and not is_new and options.share < 1:
+    for pack in wanted:
+        last = checked[pack.name]
+        came = pack.modified if pack.modified <= now else _LONG_AGO  # a storage whose clock is ahead says nothing of it
+        is_new = last is None and history.latest is not None and history.latest <= came
+        is_due = begin is not None and (came <= begin if last is None else last < begin)
+        if quota <= 0 and not (is_new or is_due) and options.share < 1:
             continue
         chosen.append(pack)
         quota -= 0 if is_new else pack.size
     return chosen
 
 
-def _is_due(checked: datetime | None, older_than: timedelta | None, now: datetime) -> bool:
+def _first_of_the_whole(share: Fraction, shares: Sequence[tuple[datetime, Fraction]]) -> datetime | None:
+    """When the last runs whose shares add up to the whole with this *share* began; None: there were not so many."""
+    for began, done in sorted(shares, reverse=True):
+        share += done
+        if share >= WHOLE:
+            return began
+    return None
+
+
+def _is_wanted(checked: datetime | None, older_than: timedelta | None, now: datetime) -> bool:
     return checked is None or older_than is None or now - checked >= older_than
 
 
