@@ -47,7 +47,8 @@ def add_to(verbs: Verbs) -> None:
 
 
 def run_init(call: Call) -> int:
-    from lamina.repository.repository import CreateOptions, check_free
+    from lamina.repository.birth import check_free
+    from lamina.repository.repository import CreateOptions
 
     arguments = call.arguments
     if not call.settings.address:

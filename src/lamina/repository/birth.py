@@ -8,12 +8,16 @@ from dataclasses import dataclass
 
 from lamina.crypto.envelope import ALGORITHM
 from lamina.crypto.hashing import derive, keyed_hash, public_hash, same
-from lamina.errors import Damaged, FormatUnknown
+from lamina.errors import Damaged, FormatUnknown, ObjectMissing, RepositoryExists, RepositoryMissing
 from lamina.model.ids import RepositoryId
 from lamina.repository.format import FEATURES, VERSION
-from lamina.repository.object_names import ROOT
+from lamina.repository.object_names import PACKS, ROOT, SESSIONS, SNAPSHOTS
 from lamina.repository.records import EpochRecord, FormatRecord
+from lamina.storage.storage import Storage
 
+_ROOT_LOST = (
+    "delete nothing: put it back from a copy of the storage, or run `lamina repair --lamina-json` with the recovery key"
+)
 MIB = 1 << 20
 DATA_PACK = 32 * MIB  # large enough that object counts and request costs stay small
 META_PACK = 8 * MIB
@@ -84,6 +88,44 @@ def decode_birth(data: bytes) -> Birth:
             hint="upgrade Lamina",
         )
     return birth
+
+
+def read_birth(storage: Storage) -> Birth:
+    """What the lamina.json of a repository says. Raises: RepositoryMissing, Damaged, FormatUnknown, StorageError."""
+    try:
+        return decode_birth(storage.get(ROOT))
+    except ObjectMissing as error:
+        if _was_used(storage):
+            raise RepositoryMissing(f"{ROOT} is missing at {storage.address}", hint=_ROOT_LOST) from error
+        raise RepositoryMissing(
+            f"there is no repository at {storage.address}", hint="`lamina init` makes one; or check the address"
+        ) from error
+
+
+def check_free(storage: Storage) -> None:
+    """Refuse a place that holds anything at all. Raises: RepositoryExists."""
+    try:
+        storage.stat(ROOT)
+    except ObjectMissing:
+        if next(iter(storage.objects()), None) is None:
+            return
+        if _was_used(storage):
+            raise RepositoryExists(
+                f"{ROOT} is missing at {storage.address}, but what was backed up there is not", hint=_ROOT_LOST
+            ) from None
+        raise RepositoryExists(
+            f"{storage.address} is not empty, and what is there is no whole repository",
+            hint="choose another place, or empty this one (an `init` that was interrupted leaves nothing of worth)",
+        ) from None
+    raise RepositoryExists(
+        f"there is a repository at {storage.address} already; it was not touched",
+        hint="back up into it, or choose another place",
+    )
+
+
+def _was_used(storage: Storage) -> bool:
+    """Whether somebody backed something up there: what an `init` that was interrupted leaves is worth nothing, that is not."""
+    return any(next(iter(storage.objects(folder)), None) is not None for folder in (SESSIONS, SNAPSHOTS, *PACKS))
 
 
 def first_format(created: int, chunk_size: int) -> FormatRecord:

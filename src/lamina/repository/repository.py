@@ -16,10 +16,7 @@ from lamina.crypto.passphrases import format_recovery_key, new_root
 from lamina.errors import (
     Damaged,
     NotPermitted,
-    ObjectMissing,
     RepositoryError,
-    RepositoryExists,
-    RepositoryMissing,
     SnapshotMissing,
     UsageError,
 )
@@ -30,7 +27,7 @@ from lamina.model.secret import Secret
 from lamina.model.snapshots import KeySlot, Role, Snapshot, Trust
 from lamina.repository.access import Access
 from lamina.repository.attributes import write_removal
-from lamina.repository.birth import decode_birth, first_epoch, first_format, new_birth
+from lamina.repository.birth import check_free, first_epoch, first_format, new_birth, read_birth
 from lamina.repository.blobs import BlobSealer
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.control import ControlRecords, Signer
@@ -39,17 +36,13 @@ from lamina.repository.generations import await_burial
 from lamina.repository.index import Index
 from lamina.repository.keyring import Keyring, Unlocked
 from lamina.repository.manifests import Manifests, check_not_protected
-from lamina.repository.object_names import EPOCHS, FORMATS, PACKS, ROOT, SESSIONS, SNAPSHOTS, numbered
+from lamina.repository.object_names import EPOCHS, FORMATS, ROOT, numbered
 from lamina.repository.parameters import read_parameters, renew_parameters
 from lamina.repository.records import RemovalRecord, from_us, to_us
 from lamina.repository.session_keys import KeyOpener
 from lamina.repository.sessions import Announced, Parent, Session, announce, open_session
 from lamina.repository.writer import EncodingOptions
 from lamina.storage.storage import Storage
-
-_ROOT_LOST = (
-    "delete nothing: put it back from a copy of the storage, or run `lamina repair --lamina-json` with the recovery key"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,14 +115,7 @@ class Repository:
 
         Raises: RepositoryMissing, WrongPassphrase, FormatUnknown, Damaged, StorageError.
         """
-        try:
-            birth = decode_birth(storage.get(ROOT))
-        except ObjectMissing as error:
-            if _was_used(storage):
-                raise RepositoryMissing(f"{ROOT} is missing at {storage.address}", hint=_ROOT_LOST) from error
-            raise RepositoryMissing(
-                f"there is no repository at {storage.address}", hint="`lamina init` makes one; or check the address"
-            ) from error
+        birth = read_birth(storage)
         keyring = Keyring(storage, birth.repository, birth.owner_verify_key)
         memory = cache / birth.repository.hex() / "slot" if cache is not None else None
         unlocked = keyring.unlock(credential, first=_recall(memory))
@@ -345,32 +331,6 @@ class Repository:
             raise NotPermitted(
                 f"a {self.role.value} key may not {what}", hint="use an owner's or a steward's passphrase"
             )
-
-
-def _was_used(storage: Storage) -> bool:
-    """Whether somebody backed something up there: what an `init` that was interrupted leaves is worth nothing, that is not."""
-    return any(next(iter(storage.objects(folder)), None) is not None for folder in (SESSIONS, SNAPSHOTS, *PACKS))
-
-
-def check_free(storage: Storage) -> None:
-    """Refuse a place that holds anything at all. Raises: RepositoryExists."""
-    try:
-        storage.stat(ROOT)
-    except ObjectMissing:
-        if next(iter(storage.objects()), None) is None:
-            return
-        if _was_used(storage):
-            raise RepositoryExists(
-                f"{ROOT} is missing at {storage.address}, but what was backed up there is not", hint=_ROOT_LOST
-            ) from None
-        raise RepositoryExists(
-            f"{storage.address} is not empty, and what is there is no whole repository",
-            hint="choose another place, or empty this one (an `init` that was interrupted leaves nothing of worth)",
-        ) from None
-    raise RepositoryExists(
-        f"there is a repository at {storage.address} already; it was not touched",
-        hint="back up into it, or choose another place",
-    )
 
 
 def _open_access(storage: Storage, repository: RepositoryId, unlocked: Unlocked, cache: Path | None) -> Access:

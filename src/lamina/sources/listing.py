@@ -107,10 +107,9 @@ def glance(found: Found, folder: LocalFolder, names: Sequence[bytes], looking: L
     except (OSError, struct.error):  # who looks closer tells more; a number that is larger than numbers are
         return None
     look = join_looks(itself, chosen, members)
-    if below:
-        folders = {name for name, _ in below}
-        chosen = [name for name in chosen if name not in folders]
-    return Glance(look, chosen, below, users, groups)
+    folders = {name for name, _ in below}
+    files = [name for name in chosen if name not in folders] if folders else chosen
+    return Glance(look, files, below, users, groups)
 
 
 def failed(listed: Listed, name: bytes, error: OSError) -> Found | None:
