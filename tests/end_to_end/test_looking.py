@@ -66,7 +66,7 @@ def test_paths_are_found_in_all_snapshots(twice: Person):
     *_, hit, report = events(twice.do("find", "same", "--all", "--json").encode())
     assert (hit["path"], hit["count"], len(hit["snapshots"]), hit["name"]) == ("tree/etc/same", 2, 2, "web")
     assert (report["count"], report["snapshots"]) == (1, 2)
-    assert "found in none of 2" in twice.run("find", "nothing").stderr.decode()
+    assert "not found in 2 snapshots" in twice.run("find", "nothing").stderr.decode()
     assert twice.do("find", "*", "--name", "other") == ""
     assert len(twice.do("find", "*", "--type", "d", "--snapshot", "latest", "--newer", "1d").splitlines()) == 6
 
@@ -219,7 +219,7 @@ def test_a_writer_looks_at_names_and_not_at_contents(person: Person):
     assert writer.do("ls", "writers@latest:tree").rstrip().endswith("file")
     done = writer.run("find", "file")
     assert done.stdout.decode().splitlines()[0] == "tree/file"
-    assert b"1 snapshots were not looked into" in done.stderr
+    assert b"not looked into 1 snapshot" in done.stderr
     for words in (["cat", "writers@latest:tree/file"], ["dump", "writers@latest", "-o", "out.tar"]):
         done = writer.run(*words)
         assert (done.returncode, b"cannot read content" in done.stderr) == (1, True), words

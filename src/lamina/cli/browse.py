@@ -12,7 +12,7 @@ from lamina.cli.text import format_time, table
 from lamina.errors import NotPermitted
 from lamina.model.entries import EntryType
 from lamina.model.paths import parse_snapshot_path
-from lamina.model.quantities import format_size, parse_size
+from lamina.model.quantities import format_count, format_size, parse_size
 
 if TYPE_CHECKING:
     import argparse
@@ -178,7 +178,7 @@ def run_find(call: Call) -> int:
                 call.output.lines(_hit_lines(hit, call.zone, every=every))
     call.output.report("find", {"count": count, "snapshots": len(snapshots)})
     if not count:
-        call.output.note(f"found in none of {len(snapshots)} snapshots")
+        call.output.note(f"not found in {format_count(len(snapshots), 'snapshot')}")
     return exit_codes.DONE
 
 
@@ -212,11 +212,11 @@ def _searched(call: Call, repository: Repository) -> list[Snapshot]:
     hidden = sum(not one.readable for one in everything)
     if hidden and not readable:
         raise NotPermitted(
-            f"a {repository.role.value} key cannot read the names in these {hidden} snapshots",
+            f"a {repository.role.value} key cannot read the names in {format_count(hidden, 'snapshot')}",
             hint="use an owner's passphrase",
         )
     if hidden:
-        call.output.warning(f"{hidden} snapshots were not looked into: this key cannot read their names")
+        call.output.warning(f"not looked into {format_count(hidden, 'snapshot')}: this key cannot read the names there")
     return readable
 
 

@@ -13,7 +13,7 @@ from lamina.cli.restore import STDOUT
 from lamina.cli.selecting import SELECTOR_HELP, find_snapshot
 from lamina.errors import LaminaError, TargetExists, UsageError
 from lamina.model.paths import parse_snapshot_path
-from lamina.model.quantities import format_size
+from lamina.model.quantities import format_count, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +102,7 @@ def run_dump(call: Call) -> int:
 
 def _line(report: DumpReport) -> str:
     left_out = f", {report.left_out} left out" if report.left_out else ""
-    return f"wrote {report.entries} entries, {format_size(report.size)}{left_out}"
+    return f"wrote {format_count(report.entries, 'entry', 'entries')}, {format_size(report.size)}{left_out}"
 
 
 @contextmanager

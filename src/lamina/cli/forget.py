@@ -11,6 +11,7 @@ from lamina.cli.selecting import SELECTORS_HELP, find_snapshots, whole
 from lamina.cli.snapshots import label
 from lamina.cli.text import format_time, table
 from lamina.errors import UsageError
+from lamina.model.quantities import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +116,7 @@ def _show_plan(call: Call, plan: ForgetPlan) -> int:
     for refusal in plan.refusals:
         call.output.warning(f"this would be refused: {refusal}")
     gone, kept = plan.removed, plan.kept
-    said = f"would forget {len(gone)}, and keep {len(kept)} snapshots"
+    said = f"would forget {len(gone)}, and keep {format_count(len(kept), 'snapshot')}"
     lines = [*_table(plan.decisions, call.zone), said + (", but is refused" if plan.refusals else "")]
     if plan.hint:
         call.output.note(f"hint: {plan.hint}")
@@ -127,7 +128,7 @@ def _show_report(call: Call, plan: ForgetPlan, report: ForgetReport) -> None:
     call.output.events("decision", map(_decision_document, plan.decisions))
     reasons = {one.snapshot.id: one.reasons for one in plan.decisions}
     lines = [f"forgot {label(one)}  ({', '.join(reasons[one.id])})" for one in report.forgotten]
-    lines.append(f"forgot {len(report.forgotten)} of {len(plan.decisions)} snapshots")
+    lines.append(f"forgot {len(report.forgotten)} of {format_count(len(plan.decisions), 'snapshot')}")
     if report.forgotten and report.stopped_by is None:
         call.output.note("take it back with `lamina unforget ID`, until a prune (7 days, unless it is told otherwise)")
     call.output.report("forget", _document(plan, report.forgotten, dry_run=False), lines)

@@ -16,7 +16,7 @@ from lamina.engine.restoring.report import Finding, Findings, TreeReport
 from lamina.engine.restoring.salvage import hinting_at_salvage
 from lamina.engine.restoring.tree import restore_tree
 from lamina.errors import TargetExists
-from lamina.model.quantities import format_duration, format_size
+from lamina.model.quantities import format_count, format_duration, format_size
 from lamina.targets.directory import DirectoryTarget
 from lamina.targets.owners import Owners
 
@@ -93,7 +93,10 @@ def _options(call: Call) -> RestoreOptions:
 
 
 def _lines(plan: TreePlan, report: TreeReport, options: RestoreOptions) -> list[str]:
-    made = f"{report.files} files, {report.directories} directories, {report.links} hard links, {report.others} others"
+    made = ", ".join((
+        format_count(report.files, "file"), format_count(report.directories, "directory", "directories"),
+        format_count(report.links, "hard link"), format_count(report.others, "other"),
+    ))  # fmt: skip
     rest = [f"{count} {word}" for word, count in (
         ("replaced", report.replaced), ("kept as they are", report.kept), ("deleted", report.deleted),
         ("newer and kept", report.newer), ("left alone", report.count_of(Finding.LEFT_ALONE)),
@@ -105,7 +108,7 @@ def _lines(plan: TreePlan, report: TreeReport, options: RestoreOptions) -> list[
     lines = [f"snapshot {plan.snapshot.short_id}: restored {made}", *([", ".join(rest)] if rest else [])]
     lines.append(f"wrote {format_size(report.written)}, in {format_duration(seconds)}{speed}")
     if report.verified and not report.count_of(Finding.DIFFERENT):
-        lines.append(f"read back and compared {report.compared} files: all right")
+        lines.append(f"read back and compared {format_count(report.compared, 'file')}: all right")
     return lines
 
 

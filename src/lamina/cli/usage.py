@@ -11,7 +11,7 @@ from lamina.cli.selecting import SELECTORS_HELP, find_snapshot, find_snapshots
 from lamina.cli.text import format_time, pairs, table
 from lamina.errors import UsageError
 from lamina.model.paths import parse_snapshot_path
-from lamina.model.quantities import format_size
+from lamina.model.quantities import format_count, format_size
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -161,7 +161,9 @@ def run_stats(call: Call) -> int:
         stats = gather(repository, operation)
     call.output.report("stats", stats_document(stats), _stats_lines(stats))
     if stats.missing:
-        call.output.warning(f"{stats.missing} chunks that snapshots need are nowhere; `lamina verify` says which")
+        call.output.warning(
+            f"of what snapshots need, {format_count(stats.missing, 'chunk')} cannot be found; `lamina verify` says which"
+        )
     return exit_codes.DONE
 
 
@@ -171,8 +173,11 @@ def _stats_lines(stats: Stats) -> list[str]:
         [
             ("snapshots", f"{stats.snapshots}" + (f" and {stats.forgotten} forgotten" if stats.forgotten else "")),
             ("size", f"{size(stats.size)} in all of them together"),
-            ("content", f"{size(stats.data.stored)} in {stats.data.chunks} chunks ({size(stats.data.plain)} before)"),
-            ("metadata", f"{size(stats.metadata.stored)} in {stats.metadata.chunks} chunks"),
+            (
+                "content",
+                f"{size(stats.data.stored)} in {format_count(stats.data.chunks, 'chunk')} ({size(stats.data.plain)} before)",
+            ),
+            ("metadata", f"{size(stats.metadata.stored)} in {format_count(stats.metadata.chunks, 'chunk')}"),
             ("deduplication", _times(stats.deduplication)),
             ("compression", _times(stats.compression)),
             ("packs", f"{stats.data_packs} of content, {stats.metadata_packs} of metadata, {size(stats.pack_bytes)}"),

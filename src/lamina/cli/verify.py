@@ -12,7 +12,7 @@ from lamina.cli.arguments import Verbs, typed
 from lamina.cli.selecting import SELECTORS_HELP, find_snapshots
 from lamina.cli.text import table
 from lamina.errors import SnapshotMissing, UsageError
-from lamina.model.quantities import format_duration, format_size, parse_duration, parse_size
+from lamina.model.quantities import format_count, format_duration, format_size, parse_duration, parse_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -165,8 +165,8 @@ def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
         return lines
     seconds = report.duration.total_seconds()
     lines.append(
-        f"read {report.objects} objects, {format_size(report.read)}, in {format_duration(seconds)}:"
-        f" {_snapshots(report.snapshots)}, {report.chunks} chunks"
+        f"read {format_count(report.objects, 'object')}, {format_size(report.read)}, in {format_duration(seconds)}:"
+        f" {format_count(report.snapshots, 'snapshot')}, {format_count(report.chunks, 'chunk')}"
     )
     if report.checked.packs < report.packs.packs:
         lines.append(f"packs read: {_amount(report.checked)} of {_amount(report.packs)}")
@@ -174,17 +174,13 @@ def _lines(report: VerifyReport, *, quiet: bool) -> list[str]:
         lines.append(f"left for the next run: {_amount(report.left)}")
     if report.verified:
         count = len(report.verified)
-        lines.append(f"{_snapshots(count)} {'is' if count == 1 else 'are'} marked as verified now")
+        lines.append(f"{format_count(count, 'snapshot')} {'is' if count == 1 else 'are'} marked as verified now")
     lines += [f"not checked: {limit}" for limit in report.limits]
     count = len(report.problems)
     verdict = "everything is all right" if report.checked.packs >= report.packs.packs else "what was read is all right"
     if not count:
         return [*lines, verdict]
     return [*lines, f"{count} {'problem' if count == 1 else 'problems'} found", _NEXT_STEPS]
-
-
-def _snapshots(count: int) -> str:
-    return f"{count} {'snapshot' if count == 1 else 'snapshots'}"
 
 
 def _amount(amount: Amount) -> str:

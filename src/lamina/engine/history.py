@@ -11,6 +11,7 @@ from lamina.errors import EntryMissing
 from lamina.model.entries import Entry, EntryState, EntryType
 from lamina.model.ids import ChunkId
 from lamina.model.operation import Operation
+from lamina.model.quantities import format_count
 from lamina.model.snapshots import Snapshot
 from lamina.repository.chunks import ChunkReader
 from lamina.repository.repository import Repository
@@ -42,7 +43,8 @@ def history(
     found = {name: changes for name, changes in found.items() if changes}
     if not found:
         raise EntryMissing(
-            f"none of {len(snapshots)} snapshots has an entry {path!r}", hint="`lamina find PATTERN` looks for names"
+            f"there is no entry {path!r} in {format_count(len(snapshots), 'snapshot')}",
+            hint="`lamina find PATTERN` looks for names",
         )
     return found
 

@@ -105,6 +105,15 @@ def parse_expiry(text: str, now: datetime, zone: tzinfo = UTC) -> datetime:
     return moment
 
 
+def format_count(count: int, one: str, many: str = "") -> str:
+    """Write a number of things for people; *many*: if it is not *one* with an s.
+
+    >>> format_count(1, "file"), format_count(20_000, "file"), format_count(0, "entry", "entries")
+    ('1 file', '20,000 files', '0 entries')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def format_size(size: float) -> str:
     """Write a number of bytes for people, in binary units.
 
