@@ -24,8 +24,9 @@ from benchmarks.tree_rows import REAL, TINY, TRIPLE, TreeComparison
 from benchmarks.trees import copy_files, make_tiny_files
 
 ROWS = tuple(dict.fromkeys((*image_rows.ROWS, *tree_rows.ROWS, *sparse.ROWS)))
-PARTS = ("images", "usr", "tiny", "triple")
-QUICK_PARTS = PARTS[:3]
+SECTIONS = {"images": ("images",), "usr": ("usr",), "tiny": ("tiny", "triple")}  # what stands in one table
+PARTS = tuple(part for parts in SECTIONS.values() for part in parts)
+QUICK_PARTS = ("images", "usr", "tiny")
 QUICK_SIZE = 64 * MIB
 DEFAULT_FILES, QUICK_FILES = 1_000_000, 5_000
 
@@ -36,20 +37,29 @@ def main() -> None:
     compile_lamina()
     directory: Path = arguments.directory
     directory.mkdir(parents=True, exist_ok=True)
-    samples = Samples()
-    facts = machine_facts(directory) | _versions(arguments.programs)
-    facts |= {"rounds": str(arguments.rounds), "page cache": "warm for all: read once before each run"}
     try:
-        if "images" in arguments.parts:
-            _measure_images(arguments, samples, facts)
-        for part in arguments.parts:
-            if part != "images":
-                _measure_tree(arguments, part, samples, facts)
+        for section, parts in SECTIONS.items():
+            chosen = [part for part in parts if part in arguments.parts]
+            if chosen:
+                _measure(arguments, section, chosen)
     except CommandFailed as error:
         print(f"benchmarks: {error}", file=sys.stderr)
         sys.exit(1)
+
+
+def _measure(arguments: argparse.Namespace, section: str, parts: Sequence[str]) -> None:
+    """Measure what stands in one table, and publish it; also what there is of a run that is interrupted."""
+    samples = Samples()
+    facts = machine_facts(arguments.directory) | _versions(arguments.programs)
+    facts |= {"rounds": str(arguments.rounds), "page cache": "warm for all: read once before each run"}
+    try:
+        for part in parts:
+            if part == "images":
+                _measure_images(arguments, samples, facts)
+            else:
+                _measure_tree(arguments, part, samples, facts)
     finally:
-        _publish(Run(facts, samples), directory, arguments.page)
+        _publish(Run(section, facts, samples), arguments.directory, arguments.page)
 
 
 def _measure_images(arguments: argparse.Namespace, samples: Samples, facts: dict[str, str]) -> None:
@@ -95,11 +105,12 @@ def _publish(run: Run, directory: Path, page: Path | None) -> None:
     if not list(run.samples):
         return
     print(run.as_text())
-    (directory / "results.md").write_text(run.as_markdown())
-    (directory / "results.json").write_text(json.dumps(run.as_document(), indent=1, ensure_ascii=False) + "\n")
+    document, tables = (directory / f"results-{run.section}.{ending}" for ending in ("json", "md"))
+    tables.write_text(run.as_markdown())
+    document.write_text(json.dumps(run.as_document(), indent=1, ensure_ascii=False) + "\n")
     if page is not None:
         run.write_page(page)
-    print(f"\nAll figures: {directory / 'results.json'}; as Markdown: {directory / 'results.md'}")
+    print(f"\nAll figures: {document}; as Markdown: {tables}\n")
 
 
 def _versions(names: Sequence[str]) -> dict[str, str]:
@@ -129,7 +140,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how often everything is measured (default: 3)")
     parser.add_argument("--only", type=parse_names(ROWS), default=list(ROWS), help=f"some of {','.join(ROWS)}")
     parser.add_argument("--programs", type=parse_names(NAMES), default=list(NAMES), help=f"some of {','.join(NAMES)}")
-    parser.add_argument("--page", type=Path, help="also put the tables between the marks of this Markdown page")
+    parser.add_argument("--page", type=Path, help="also put each table between its marks on this Markdown page")
     arguments = parser.parse_args()
     arguments.size = arguments.size or (QUICK_SIZE if arguments.quick else DEFAULT_SIZE)
     arguments.files = arguments.files or (QUICK_FILES if arguments.quick else DEFAULT_FILES)

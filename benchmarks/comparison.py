@@ -108,7 +108,11 @@ class Comparison(ABC):
             folder.mkdir()
             self._measure("restore", program, program.restore(self._path, folder), reads=program.place)
             self._check_restored(program, folder / self._path.name)
-            shutil.rmtree(folder)
+            self._remove_restored(folder)
+
+    def _remove_restored(self, folder: Path) -> None:
+        """Make room for the next restore, so that it meets what the one before met."""
+        shutil.rmtree(folder)
 
     def _in_turn(self) -> list[Program]:
         """The programs; who begins changes from round to round."""

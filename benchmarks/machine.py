@@ -23,8 +23,19 @@ def machine_facts(directory: Path) -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}, {_distribution()}",
         "file system": f"{mount or 'unknown'}, {shutil.disk_usage(directory).free >> 30} GiB free",
         "Python": platform.python_version(),
+        "commit": _commit(),
         "load when it began": f"{os.getloadavg()[0]:.1f}",
     }
+
+
+def _commit() -> str:
+    """The commit that is measured; with a star if files were changed since."""
+    command = ["git", "describe", "--always", "--dirty=*", "--exclude=*"]
+    try:
+        said = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False).stdout
+    except OSError:
+        said = ""
+    return said.strip() or "unknown"
 
 
 def _distribution() -> str:

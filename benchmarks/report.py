@@ -22,7 +22,8 @@ TITLES = {
     "find": "find a name in all snapshots",
     "limit": "physical limit",
 }
-_BEGIN, _END = "<!-- results: written by `python -m benchmarks --page` -->\n", "<!-- end of results -->\n"
+_BEGIN = "<!-- results of {}: written by `python -m benchmarks --page` -->\n"
+_END = "<!-- end of results of {} -->\n"
 _HEADER = ("what", "program", "wall s", "CPU s", "anonymous MiB", "max RSS MiB", "repository MiB", "÷ restic", "÷ borg")
 _TARGETS_HEADER = ("target", "wanted", "measured", "met")
 _DRIFT = 0.25  # of the time: how much foreign load makes a run doubtful
@@ -30,14 +31,15 @@ _DRIFT = 0.25  # of the time: how much foreign load makes a run doubtful
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything one run of the benchmarks says."""
+    """Everything one run of the benchmarks says of one table."""
 
+    section: str
     facts: dict[str, str]  # machine, versions, images: what one must know to read the figures
     samples: Samples
 
     @property
     def verdicts(self) -> list[Verdict]:
-        return verdicts(self.samples)
+        return verdicts(self.section, self.samples)
 
     def as_text(self) -> str:
         return "\n".join(
@@ -73,10 +75,10 @@ class Run:
         }
 
     def write_page(self, page: Path) -> None:
-        """Put the tables between the two marks of *page*."""
-        text = page.read_text()
-        before, rest = text.split(_BEGIN, 1)
-        page.write_text(f"{before}{_BEGIN}\n{self.as_markdown()}\n{_END}{rest.split(_END, 1)[1]}")
+        """Put the tables between the two marks that *page* has for them."""
+        begin, end = _BEGIN.format(self.section), _END.format(self.section)
+        before, rest = page.read_text().split(begin, 1)
+        page.write_text(f"{before}{begin}\n{self.as_markdown()}\n{end}{rest.split(end, 1)[1]}")
 
     def _rows(self) -> list[tuple[str, ...]]:
         return [self._row(row, program) for row, program in self.samples.pairs()]

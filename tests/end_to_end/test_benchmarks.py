@@ -25,13 +25,13 @@ def run_benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_a_quick_run_of_lamina_alone_measures_every_row_of_images(tmp_path: Path):
     page = tmp_path / "page.md"
     page.write_text(
-        "before\n<!-- results: written by `python -m benchmarks --page` -->\n<!-- end of results -->\nafter\n"
+        "before\n<!-- results of images: written by `python -m benchmarks --page` -->\nold\n<!-- end of results of images -->\nafter\n"
     )
     done = run_benchmarks(
         "--quick", "--parts", "images", "--programs", "lamina", "--directory", str(tmp_path), "--page", str(page)
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    document = json.loads((tmp_path / "results.json").read_text())
+    document = json.loads((tmp_path / "results-images.json").read_text())
     samples = document["samples"]
     assert {sample["row"] for sample in samples if sample["program"] == "lamina"} >= LAMINA_ROWS
     assert {"native calls", "plain copy"} <= {sample["program"] for sample in samples}
@@ -43,6 +43,7 @@ def test_a_quick_run_of_lamina_alone_measures_every_row_of_images(tmp_path: Path
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("after\n")
+    assert "old" not in text
     assert "| second backup, unchanged | lamina |" in text
 
 
@@ -50,13 +51,13 @@ def test_a_quick_run_of_lamina_alone_measures_every_row_of_trees(tmp_path: Path)
     options = ("--parts", "usr,tiny,triple", "--files", "1000", "--rounds", "2")
     done = run_benchmarks("--quick", *options, "--programs", "lamina", "--directory", str(tmp_path))
     assert done.returncode == 0, done.stdout + done.stderr
-    document = json.loads((tmp_path / "results.json").read_text())
+    real, tiny = (json.loads((tmp_path / f"results-{section}.json").read_text()) for section in ("usr", "tiny"))
     subjects = {"usr": 2, "tiny": 2, "3 × tiny": 1}
-    rows = [sample["row"] for sample in document["samples"]]
+    rows = [sample["row"] for sample in (*real["samples"], *tiny["samples"])]
     assert sorted(rows) == sorted(f"{tree}: {row}" for tree, count in subjects.items() for row in TREE_ROWS * count)
-    assert document["facts"]["usr"].startswith("100 files")
-    assert document["facts"]["3 × tiny"].startswith("3,000 files")
-    measured = {target["title"]: target["measured"] for target in document["targets"]}
+    assert real["facts"]["usr"].startswith("100 files")
+    assert tiny["facts"]["3 × tiny"].startswith("3,000 files")
+    measured = {target["title"]: target["measured"] for target in tiny["targets"]}
     assert measured["3 × tiny ÷ tiny: that peak"] > 0
     assert "usr: second backup, unchanged" in done.stdout
     assert not (tmp_path / "trees").exists(), "what takes much space is removed"
