@@ -64,12 +64,12 @@ from lamina.repository.records import (
     CaughtUpRecord,
     CheckedPacks,
     CoverageRecord,
+    FinishedRun,
     GenerationClosedRecord,
     GenerationOpenRecord,
     ManifestRecord,
     PackRow,
     RemovalRecord,
-    ShareRun,
     SnapshotBody,
     StartRecord,
 )
@@ -141,7 +141,7 @@ RECORDS: dict[str, msgspec.Struct] = {  # structures that no other vector has, w
     "manifest": ManifestRecord(
         2, ONE, ["index/segment/" + "22" * 32], ["index/delta/" + "33" * 16 + "-00000000"], 4, [b"r" * 16], [TWO]
     ),
-    "coverage": CoverageRecord(3, [CheckedPacks(TIME, 2, bytes(range(16)))], [ShareRun(TIME, 2, 1, 7)]),
+    "coverage": CoverageRecord(3, [CheckedPacks(TIME, 2, bytes(range(16)))], [FinishedRun(TIME, 2, 1, 7)]),
     "attributes": AttributesRecord("distrusted", None, True, [], 2),  # noqa: FBT003 - as in the record
 }
 

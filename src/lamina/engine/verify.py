@@ -56,8 +56,7 @@ def verify(repository: Repository, operation: Operation, options: VerifyOptions 
         if run.recorder is not None:
             run.recorder.flush()
         raise
-    if run.recorder is not None:
-        run.recorder.finish(options.share)
+    run.finish()
     run.mark()
     there, read = run.packs.sizes.values(), run.packs.read.values()
     return VerifyReport(
@@ -101,10 +100,13 @@ class _Run:
         self._repository = repository
         self._options = options
         self._operation = operation
-        self._begun = operation.clock.now()
-        self._coverage = Coverage()
         # what is read of chosen snapshots is no share of all: counting it would put off the rest
         may_record = options.record and not options.snapshots and repository.role is not Role.WRITER
+        self._coverage = Coverage()
+        if options.is_partial or may_record:
+            self._coverage.load(repository.access, operation.clock.now())
+        self._begun = self._coverage.stamp(operation.clock.now())
+        self._chosen: Sequence[StoredObject] = ()  # packs to be read, of a run that reads only some
         self.recorder = Recorder(repository, self._coverage, self._begun, operation) if may_record else None
         self.packs = Packs(repository, options, self.recorder, operation)
         self._listed: set[str] = set()  # all objects, when they were last looked at
@@ -114,8 +116,6 @@ class _Run:
 
     def check(self) -> None:
         """Look until what is found is not owed to a prune that went on meanwhile."""
-        if self._options.is_partial or self.recorder is not None:
-            self._coverage.load(self._repository.access, self._begun)
         for _ in range(ROUNDS):
             before = self._prunes()
             self._look()
@@ -138,6 +138,16 @@ class _Run:
         if session not in {snapshot.id for snapshot in self.snapshots}:
             return "was there when it was chosen, and is not any more: it was not checked"
         return "" if self.is_settled else "may need what prunes moved meanwhile: it was not checked for certain"
+
+    def finish(self) -> None:
+        """Record what was found whole and is not recorded yet, and that the share was read, if it was."""
+        if self.recorder is None:
+            return
+        options = self._options
+        if options.structure_only or options.older_than is not None or self.packs.left.packs:
+            self.recorder.flush()
+        else:
+            self.recorder.finish(options.share)
 
     def mark(self) -> None:
         """Write down what came of it, if that is wanted, is certain, and anybody would believe it."""
@@ -230,14 +240,14 @@ class _Run:
         """The packs to be read, in order."""
         if not self._options.is_partial and self.recorder is None:
             return there
+        if self._options.is_partial and self._chosen:  # a second look reads no second share
+            names = {item.name for item in there}
+            return [item for item in self._chosen if item.name in names]
         self._coverage.keep_only(pack_id(item.name) for item in there)
         depth, known = depth_of(self._repository.role), self._coverage
-        history = History(
-            lambda item: known.verified(pack_id(item.name), depth),
-            known.latest if known.latest != self._begun else None,
-            known.shares(depth),
-        )
-        return choose_packs(there, self._options, history, self._begun)
+        history = History(lambda item: known.verified(pack_id(item.name), depth), known.runs(depth))
+        self._chosen = choose_packs(there, self._options, history, self._begun)
+        return self._chosen
 
     def _check_object(self, inspector: Inspector, item: StoredObject) -> None:
         self._operation.check_stop()

@@ -15,13 +15,14 @@ from lamina.repository.access import Access
 from lamina.repository.control import LAST_NUMBER, record_number
 from lamina.repository.format import Kind
 from lamina.repository.object_names import COVERAGE, numbered
-from lamina.repository.records import CheckedPacks, CoverageRecord, ShareRun, from_us, to_us
+from lamina.repository.records import CheckedPacks, CoverageRecord, FinishedRun, from_us, to_us
 from lamina.storage.storage import Storage
 
 PREFIX = 8  # bytes of a pack's id that a record gives: two packs alike in them cost a check that comes later, no more
 FOLD = 16  # records beside the newest folded one, from which on the next contains them all
 TRIES = 8  # numbers tried while others are faster
-WHOLE = Fraction(1)  # share
+WHOLE = Fraction(1)  # share of all packs
+MAX_DENOMINATOR = 1_000_000  # of shares: who reads a millionth at a time does not verify
 _SKEW = timedelta(days=1)  # a time further ahead than this is a clock's mistake: nobody checked anything in the future
 
 
@@ -37,10 +38,10 @@ class Coverage:
 
     def __init__(self) -> None:
         self._times: defaultdict[Depth, dict[bytes, int]] = defaultdict(dict)
-        self._shares: dict[tuple[int, int], Fraction] = {}  # of all packs, that runs chose: by time and depth
+        self._runs: dict[tuple[int, int], Fraction] = {}  # those that were finished, by time and depth: their shares
+        self._newest = 0  # time of whatever is known
         self._known: set[int] = set()  # numbers of the records that were read
         self._folded = 0  # the newest record that contains others contains all up to this one
-        self.latest: datetime | None = None  # when the newest run that is recorded began
         self.names: frozenset[str] = frozenset()  # of the objects that were there
 
     def verified(self, pack: PackId, depth: Depth) -> datetime | None:
@@ -49,9 +50,13 @@ class Coverage:
         known = [time for time in times if time is not None]
         return from_us(max(known)) if known else None
 
-    def shares(self, depth: Depth) -> list[tuple[datetime, Fraction]]:
-        """The runs over a share, at *depth* or deeper, that came to their end: when each began, and its share."""
-        return [(from_us(time), share) for (time, one), share in self._shares.items() if one >= depth]
+    def runs(self, depth: Depth) -> list[tuple[datetime, Fraction]]:
+        """The runs at *depth* or deeper that read a share of all packs, to their end: when each began, and that share."""
+        return [(from_us(time), share) for (time, one), share in self._runs.items() if one >= depth]
+
+    def stamp(self, now: datetime) -> datetime:
+        """When a run begins that begins *now*: after all that is known, although clocks may differ by a day."""
+        return max(now, from_us(self._newest + 1))
 
     def add(self, packs: Iterable[PackId], depth: Depth, time: datetime) -> None:
         """Take note that packs were found whole."""
@@ -60,9 +65,9 @@ class Coverage:
     def load(self, access: Access, now: datetime) -> None:
         """Read what is recorded; what is damaged or not believed is passed over. Raises: StorageError."""
         self._times.clear()
-        self._shares.clear()
+        self._runs.clear()
         self._known.clear()
-        self._folded, self.latest = 0, None
+        self._folded = self._newest = 0
         self.names = frozenset(found.name for found in access.storage.objects(COVERAGE))
         names = {number: name for name in self.names if (number := record_number(name)) is not None}
         for number in sorted(names, reverse=True):
@@ -76,15 +81,15 @@ class Coverage:
             self._folded = max(self._folded, min(record.folded, number - 1))
             for group in record.checked:
                 self._take(group, now)
-            for run in record.shares:
-                self._take_share(run, now)
+            for run in record.runs:
+                self._take_run(run, now)
 
     def record(
-        self, access: Access, packs: Collection[PackId], depth: Depth, now: datetime, share: Fraction = WHOLE
+        self, access: Access, packs: Collection[PackId], depth: Depth, now: datetime, share: Fraction | None = None
     ) -> None:
         """Record that *packs* were found whole by a run that began *now*; every so often in one record with all that is known.
 
-        *share*: of all packs, which that run chose and got through. Only owners and stewards are believed.
+        *share*: of all packs, if the run has read it and is finished. Only owners and stewards are believed.
         Raises: StorageError, RepositoryError.
         """
         self._note(packs, depth, now, share)
@@ -113,48 +118,44 @@ class Coverage:
             for gone in times.keys() - there:
                 del times[gone]
 
-    def _note(self, packs: Collection[PackId], depth: Depth, now: datetime, share: Fraction) -> None:
+    def _note(self, packs: Collection[PackId], depth: Depth, now: datetime, share: Fraction | None) -> None:
         self.add(packs, depth, now)
-        if share < WHOLE:
-            self._add_share(to_us(now), depth, share)
+        if share is not None:
+            self._add_run(to_us(now), depth, share)
 
     def _take(self, group: CheckedPacks, now: datetime) -> None:
         """Add what one record says of packs."""
         if _is_believable(group, now):
             prefixes = (group.packs[at : at + PREFIX] for at in range(0, len(group.packs), PREFIX))
-            self._add(prefixes, _depth(group), min(group.time, to_us(now)))
+            self._add(prefixes, _depth(group), group.time)
 
-    def _take_share(self, run: ShareRun, now: datetime) -> None:
+    def _take_run(self, run: FinishedRun, now: datetime) -> None:
         """Add what one record says of a run."""
-        if _is_believable(run, now) and 0 < run.numerator < run.denominator:
-            self._add_share(min(run.time, to_us(now)), _depth(run), Fraction(run.numerator, run.denominator))
+        if _is_believable(run, now) and 0 < run.numerator <= run.denominator <= MAX_DENOMINATOR:
+            self._add_run(run.time, _depth(run), Fraction(run.numerator, run.denominator))
 
     def _add(self, prefixes: Iterable[bytes], depth: Depth, time: int) -> None:
         times = self._times[depth]
         for prefix in prefixes:
             times[prefix] = max(time, times.get(prefix, time))
-        self._see_run(time)
+        self._newest = max(self._newest, time)
 
-    def _add_share(self, time: int, depth: Depth, share: Fraction) -> None:
-        self._shares[time, depth] = share
-        self._see_run(time)
-
-    def _see_run(self, time: int) -> None:
-        began = from_us(time)
-        self.latest = began if self.latest is None else max(began, self.latest)
+    def _add_run(self, time: int, depth: Depth, share: Fraction) -> None:
+        self._runs[time, depth] = share
+        self._newest = max(self._newest, time)
 
     def _all(self) -> CoverageRecord:
         """All that is known and of use, for one record."""
-        return CoverageRecord(max(self._known), self._groups(), self._last_shares())
+        return CoverageRecord(max(self._known), self._groups(), self._last_runs())
 
-    def _last_shares(self) -> list[ShareRun]:
+    def _last_runs(self) -> list[FinishedRun]:
         """For each depth the newest runs that have read everything together: nobody asks for earlier ones."""
         total: defaultdict[int, Fraction] = defaultdict(Fraction)
-        kept: list[ShareRun] = []
-        for (time, depth), share in sorted(self._shares.items(), reverse=True):
+        kept: list[FinishedRun] = []
+        for (time, depth), share in sorted(self._runs.items(), reverse=True):
             if total[depth] < WHOLE:
                 total[depth] += share
-                kept.append(_share(time, depth, share))
+                kept.append(_run(time, depth, share))
         return kept[::-1]
 
     def _groups(self) -> list[CheckedPacks]:
@@ -182,23 +183,23 @@ class Coverage:
         self._known = {number for number in self._known if number > folded}
 
 
-def _one(packs: Collection[PackId], depth: Depth, now: datetime, share: Fraction) -> CoverageRecord:
+def _one(packs: Collection[PackId], depth: Depth, now: datetime, share: Fraction | None) -> CoverageRecord:
     """What one run found, for a record."""
     groups = [_group(to_us(now), depth, (pack[:PREFIX] for pack in packs))] if packs else []
-    return CoverageRecord(0, groups, [_share(to_us(now), depth, share)] if share < WHOLE else [])
+    return CoverageRecord(0, groups, [_run(to_us(now), depth, share)] if share is not None else [])
 
 
-def _is_believable(said: CheckedPacks | ShareRun, now: datetime) -> bool:
+def _is_believable(said: CheckedPacks | FinishedRun, now: datetime) -> bool:
     return 0 <= said.time <= to_us(now + _SKEW) and said.depth >= Depth.BYTES
 
 
-def _depth(said: CheckedPacks | ShareRun) -> Depth:
+def _depth(said: CheckedPacks | FinishedRun) -> Depth:
     """How deep something was checked; a depth that is not known is a deeper one."""
     return Depth(min(said.depth, max(Depth)))
 
 
-def _share(time: int, depth: int, share: Fraction) -> ShareRun:
-    return ShareRun(time, depth, share.numerator, share.denominator)
+def _run(time: int, depth: int, share: Fraction) -> FinishedRun:
+    return FinishedRun(time, depth, share.numerator, share.denominator)
 
 
 def _group(time: int, depth: int, prefixes: Iterable[bytes]) -> CheckedPacks:

@@ -240,12 +240,12 @@ class CheckedPacks(_Record, frozen=True):
     packs: bytes  # the first 8 bytes of each id, sorted
 
 
-class ShareRun(_Record, frozen=True):
-    """A verify of a share of all packs that came to its end."""
+class FinishedRun(_Record, frozen=True):
+    """A verify that read a share of all packs, to its end."""
 
     time: int  # when it began
     depth: int  # as of checked packs
-    numerator: int  # of the share
+    numerator: int  # of the share; the whole is 1/1
     denominator: int
 
 
@@ -254,4 +254,4 @@ class CoverageRecord(_Record, frozen=True):
 
     folded: int  # it contains what the records up to this number say; 0: none
     checked: list[CheckedPacks]
-    shares: list[ShareRun] = []
+    runs: list[FinishedRun] = []

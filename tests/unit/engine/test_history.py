@@ -76,5 +76,5 @@ def test_what_could_not_be_read_is_not_gone(small: SmallRepository):
 
 def test_a_path_that_no_snapshot_has_is_missing(small: SmallRepository):
     save(small, {"d/f": b""})
-    with pytest.raises(EntryMissing, match="in 1 snapshot$"):
+    with pytest.raises(EntryMissing, match=r"in 1 snapshot$"):
         changes(small, "d/f/g")

@@ -76,6 +76,40 @@ def test_damage_that_takes_each_share_for_itself_does_not_put_off_the_rest(small
     assert covered(small, Depth.CONTENT) == packs(small) - {lost}
 
 
+def test_a_run_that_reads_only_what_is_old_counts_as_no_share(small: SmallRepository):
+    check(small)
+    for _ in range(3):
+        small.clock.advance(timedelta(days=1))
+        assert check(small, share=Fraction(1, 4), older_than=timedelta(days=30)).checked.packs == 0
+        assert check(small, share=Fraction(1, 4), max_time=timedelta(0)).checked.packs == 0
+    report = check(small, share=Fraction(1, 4))
+    assert report.checked.packs < report.packs.packs
+
+
+def test_what_a_steward_read_is_no_share_of_what_an_owner_reads(small: SmallRepository):
+    check(small, "steward")
+    small.back_up(random.Random(9).randbytes(2 * CHUNK), name="new")
+    first = check(small, share=Fraction(1, 3))
+    assert first.checked.packs < first.packs.packs
+    for _ in range(2):
+        check(small, share=Fraction(1, 3))
+    assert covered(small, Depth.CONTENT) == packs(small)
+
+
+def test_a_clock_that_is_hours_behind_puts_nothing_off(small: SmallRepository):
+    check(small)
+    for hours in (20, -12, 20):
+        small.clock.advance(timedelta(hours=hours))
+        check(small, share=Fraction(1, 3))
+    repository = small.open("steward")
+    coverage = Coverage()
+    coverage.load(repository.access, small.clock.now())
+    repository.close()
+    whole, *_ = sorted(began for began, _ in coverage.runs(Depth.CONTENT))
+    times = [coverage.verified(PackId(bytes.fromhex(name[5:])), Depth.CONTENT) for name in packs(small)]
+    assert all(time is not None and time > whole for time in times)
+
+
 def test_a_share_reads_no_more_than_it_must(small: SmallRepository):
     report = check(small, share=Fraction(1, 4))
     assert (
@@ -287,10 +321,10 @@ def test_the_overview_says_what_was_verified_when(small: SmallRepository):
     assert content.oldest is not None
 
 
-@pytest.mark.parametrize("options", [{"share": Fraction(0)}, {"share": Fraction(2)}])
-def test_shares_that_make_no_sense_are_refused(options: dict[str, Any]):
+@pytest.mark.parametrize("share", [Fraction(0), Fraction(2), Fraction(1, 10**30)])
+def test_shares_that_make_no_sense_are_refused(share: Fraction):
     with pytest.raises(UsageError):
-        VerifyOptions(**options)
+        VerifyOptions(share=share)
 
 
 def test_a_storage_that_cannot_be_written_to_is_verified_all_the_same(small: SmallRepository):

@@ -9,7 +9,7 @@ from lamina.errors import RepositoryError, StorageError
 from lamina.model.ids import PackId
 from lamina.model.operation import Operation
 from lamina.model.snapshots import Role
-from lamina.repository.coverage import WHOLE, Coverage, Depth
+from lamina.repository.coverage import Coverage, Depth
 from lamina.repository.repository import Repository
 
 EVERY_BYTES = 8 << 30  # of packs: what a run that is killed has to check again
@@ -46,14 +46,13 @@ class Recorder:
     def flush(self) -> None:
         """Record what was found whole; if that fails, it only has to be checked again."""
         if self._packs:
-            self._record(WHOLE)
+            self._record(None)
 
     def finish(self, share: Fraction) -> None:
-        """Record the rest, and that a *share* of all packs was chosen and read."""
-        if self._packs or share < WHOLE:
-            self._record(share)
+        """Record the rest, and that a *share* of all packs was read."""
+        self._record(share)
 
-    def _record(self, share: Fraction) -> None:
+    def _record(self, share: Fraction | None) -> None:
         packs, self._packs, self._bytes = self._packs, [], 0
         self._last = self._clock.monotonic()
         if self.failure:

@@ -9,11 +9,10 @@ from fractions import Fraction
 
 from lamina.errors import UsageError
 from lamina.model.ids import SessionId
-from lamina.repository.coverage import WHOLE
+from lamina.repository.coverage import MAX_DENOMINATOR, WHOLE
 from lamina.repository.object_names import META
 from lamina.storage.storage import StoredObject
 
-MAX_DENOMINATOR = 1_000_000  # of shares: who reads a millionth a day does not verify
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
 LastChecked = Callable[[StoredObject], datetime | None]  # None: never
 
@@ -33,7 +32,7 @@ class VerifyOptions:
     threads: int = 2  # that read packs, each with a whole one in memory; 0: the caller's own
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
+        if not 0 < self.share <= 1 or self.share.denominator > MAX_DENOMINATOR:
             raise UsageError(f"a share of {self.share} makes no sense", hint="write 1/7 or 15%")
         if self.structure_only and (self.share < 1 or self.older_than is not None):
             raise UsageError(
@@ -52,8 +51,7 @@ class History:
     """What is known of runs before this one."""
 
     last: LastChecked
-    latest: datetime | None = None  # when the newest of them began
-    shares: Sequence[tuple[datetime, Fraction]] = ()  # of all packs: when each that came to its end began
+    runs: Sequence[tuple[datetime, Fraction]] = ()  # that read a share of all packs, to their end: when each began
 
 
 def parse_share(text: str) -> Fraction:
@@ -64,7 +62,7 @@ def parse_share(text: str) -> Fraction:
     """
     number, percent = text.removesuffix("%"), text.endswith("%")
     try:
-        share = (Fraction(number) / (100 if percent else 1)).limit_denominator(MAX_DENOMINATOR)
+        share = Fraction(number) / (100 if percent else 1)
     except (ValueError, ZeroDivisionError):
         share = Fraction(0)
     if not 0 < share <= 1:
@@ -77,7 +75,7 @@ def choose_packs(
 ) -> list[StoredObject]:
     """The packs to be read, in order: those never checked first, then those whose check is the longest ago.
 
-    Some are read in addition to the share. What came since the run before: else a repository that grows would be late for
+    Some are read in addition to the share. What came since the last run that was finished: else a repository that grows would be late for
     ever. And what no run has read while shares that add up to the whole were run, this one included: so 1/7 a run has read
     after seven runs all that was there before the first of them, whatever came, went or was damaged meanwhile.
     """
@@ -86,13 +84,14 @@ def choose_packs(
     checked = {pack.name: history.last(pack) for pack in packs}
     wanted = [pack for pack in packs if _is_wanted(checked[pack.name], options.older_than, now)]
     wanted.sort(key=lambda pack: (_order(checked[pack.name]), pack.name))
-    begin = _first_of_the_whole(options.share, history.shares)
+    latest = max((began for began, _ in history.runs), default=None)
+    begin = _first_of_the_whole(options.share, history.runs)
     quota = options.share * sum(pack.size for pack in packs)
     chosen: list[StoredObject] = []
     for pack in wanted:
         last = checked[pack.name]
         came = pack.modified if pack.modified <= now else _LONG_AGO  # a storage whose clock is ahead says nothing of it
-        is_new = last is None and history.latest is not None and history.latest <= came
+        is_new = last is None and latest is not None and latest <= came
         is_due = begin is not None and (came <= begin if last is None else last < begin)
         if quota <= 0 and not (is_new or is_due) and options.share < 1:
             continue
@@ -101,9 +100,9 @@ def choose_packs(
     return chosen
 
 
-def _first_of_the_whole(share: Fraction, shares: Sequence[tuple[datetime, Fraction]]) -> datetime | None:
+def _first_of_the_whole(share: Fraction, runs: Sequence[tuple[datetime, Fraction]]) -> datetime | None:
     """When the last runs whose shares add up to the whole with this *share* began; None: there were not so many."""
-    for began, done in sorted(shares, reverse=True):
+    for began, done in sorted(runs, reverse=True):
         share += done
         if share >= WHOLE:
             return began
