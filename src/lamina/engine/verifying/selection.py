@@ -75,9 +75,10 @@ def choose_packs(
 ) -> list[StoredObject]:
     """The packs to be read, in order: those never checked first, then those whose check is the longest ago.
 
-    Some are read in addition to the share. What came since the last run that was finished: else a repository that grows would be late for
-    ever. And what no run has read while shares that add up to the whole were run, this one included: so 1/7 a run has read
-    after seven runs all that was there before the first of them, whatever came, went or was damaged meanwhile.
+    Some are read in addition to the share. What came since the last run that was finished: else a repository that grows
+    would be late for ever. And what no run has read while shares that add up to the whole were run, this one included: so
+    1/7 a run has read after seven runs all that was there before the first of them, whatever came, went or was damaged
+    meanwhile.
     """
     if options.structure_only:
         return [pack for pack in packs if pack.name.startswith(META)]
