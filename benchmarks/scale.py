@@ -8,6 +8,7 @@ take.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -15,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -77,6 +78,11 @@ def main() -> None:
     header = ("chunks", "index, bytes a chunk", "local cache, bytes a chunk", "look-ups a second")
     print("", *columns(header, sizes), sep="\n")
     print("", *_extended(steps), sep="\n")
+    document = {
+        "steps": [asdict(step) for step in steps],
+        "sizes": [dict(zip(header, one, strict=True)) for one in sizes],
+    }
+    (directory / "results-scale.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 @dataclass(slots=True)
